@@ -1,0 +1,42 @@
+# Two commands do everything: `make app` and `make test`. Both set up .venv first.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+export OMP_WAIT_POLICY := PASSIVE
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: setup app demo test bench check format demo-model faults clean
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: requirements.txt requirements-dev.txt
+	$(PYTHON) -c 'import sys; sys.exit("LPD Studio needs Python 3.11 or newer; set PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+app: demo  ## until the dashboard exists, the app is the demo
+
+demo: setup  ## three iterations of STaPLe on the shipped model, a few minutes on two cores
+	$(PY) -m lpd_core run --preset demo
+
+test: setup
+	$(PY) -m pytest -n 2 --dist worksteal
+
+bench: setup
+	$(PY) -m bench
+
+check: setup
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(PY) -m pytest -n 2 --dist worksteal
+
+format: setup
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+demo-model: setup  ## rebuild the demo's world, tokenizer and model from nothing (about an hour)
+	$(PY) -m data.demo.builder all
+
+clean:
+	rm -rf $(VENV) data/runs data/lpd.duckdb* data/cache

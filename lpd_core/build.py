@@ -1,0 +1,104 @@
+"""Where names in the configuration become parts. Nothing is loaded before a part is asked for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lpd_core.config import RunConfig, resolve_path
+from lpd_core.errors import ConfigError, suggest
+from lpd_core.parts import SCRIPTS, Embedder, Parts, Perplexity, Sampler, ScriptedSampler, ScriptedTrainer, Trainer
+from lpd_core.scoring import RougeL
+
+
+def build_parts(config: RunConfig, cache: Path) -> Parts:
+    """The parts a configuration names; `cache` is a folder for embeddings."""
+    return Parts(
+        scorer=RougeL(stemmer=config.scoring.stemmer),
+        sampler=lambda model: build_sampler(config, model),
+        embedder=lambda: build_embedder(config, cache),
+        perplexity=lambda model: build_perplexity(config, model),
+        trainer=lambda iteration: build_trainer(config, iteration),
+        digest=lambda model: digest(config, model),
+    )
+
+
+def model_path(model: str) -> str:
+    """A folder made absolute if it exists, else the hub name as it is."""
+    path = resolve_path(model)
+    return str(path.absolute()) if path.exists() else model
+
+
+def build_sampler(config: RunConfig, model: str) -> Sampler:
+    """The configured sampler over the weights at `model`."""
+    if config.sampler.kind == "scripted":
+        if config.sampler.script not in SCRIPTS:
+            raise ConfigError(f"unknown script {config.sampler.script!r}; {suggest(config.sampler.script, SCRIPTS)}")
+        return ScriptedSampler(SCRIPTS[config.sampler.script])
+    from lpd_core.samplers.transformers import TransformersSampler
+
+    return TransformersSampler(
+        model_path(model),
+        dtype=config.model.dtype,
+        device=config.model.device,
+        max_length=config.model.max_length,
+        token_budget=config.sampler.token_budget,
+        threads=config.sampler.threads,
+        engine=config.sampler.engine,
+        trust_remote_code=config.model.trust_remote_code,
+    )
+
+
+def build_embedder(config: RunConfig, cache: Path) -> Embedder:
+    """The configured embedder."""
+    from lpd_core.embedding import HashEmbedder, SentenceEmbedder
+
+    if config.cluster.embedder == "hash":
+        return HashEmbedder()
+    return SentenceEmbedder(config.cluster.embedder, cache, threads=config.sampler.threads)
+
+
+def build_perplexity(config: RunConfig, model: str) -> Perplexity:
+    """Perplexities under the weights at `model`."""
+    if config.sampler.kind == "scripted":
+        raise ConfigError('cluster.label = "perplexity" needs a real model; the scripted sampler has none')
+    from lpd_core.samplers.perplexity import TransformersPerplexity
+
+    return TransformersPerplexity(
+        model_path(model),
+        dtype=config.model.dtype,
+        device=config.model.device,
+        token_budget=config.sampler.token_budget,
+        threads=config.sampler.threads,
+        trust_remote_code=config.model.trust_remote_code,
+    )
+
+
+def build_trainer(config: RunConfig, iteration: int) -> Trainer:
+    """The trainer of the M-step."""
+    if config.sampler.kind == "scripted":
+        return ScriptedTrainer()
+    from lpd_core.training import SupervisedTrainer
+
+    return SupervisedTrainer(config.m_step, config.model, iteration=iteration)
+
+
+def digest(config: RunConfig, model: str) -> str:
+    """The SHA-256 over a checkpoint's safetensors; `scripted` for the fake, the name itself for a hub model."""
+    if config.sampler.kind == "scripted":
+        return "scripted"
+    path = Path(model_path(model))
+    if not path.exists():
+        return model
+    from lpd_core.model_files import model_digest
+
+    return model_digest(path)
+
+
+def stage_environment(config: RunConfig) -> dict[str, str]:
+    """The environment of a stage process: passive OpenMP waiting (busy neighbours otherwise slow two threads
+    twentyfold), and no network where every model is a local folder."""
+    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
+    if config.model.path and resolve_path(config.model.path).exists():
+        environment.setdefault("HF_HUB_OFFLINE", "1")
+    return environment

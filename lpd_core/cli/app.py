@@ -1,0 +1,20 @@
+"""The commands of `python -m lpd_core`, grouped in modules beside this one."""
+
+from __future__ import annotations
+
+import typer
+
+from lpd_core.cli import constitution, data, export, look, runs
+
+app = typer.Typer(
+    name="lpd_core",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="LPD Studio: latent principle discovery for language-model self-improvement (STaPLe).",
+)
+runs.register(app)
+look.register(app)
+app.add_typer(data.app, name="data")
+app.add_typer(constitution.app, name="constitution")
+app.add_typer(export.app, name="export")

@@ -1,0 +1,69 @@
+"""export sft, preferences, candidates, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from lpd_core.cli.options import Json, Run
+from lpd_core.cli.output import show
+from lpd_core.exports import export_rows, write_rows
+from lpd_core.store import Store
+
+app = typer.Typer(no_args_is_help=True, help="Write a run's rows or report to a file.")
+Out = Annotated[Path, typer.Argument(help="The file to write: .jsonl or .parquet.")]
+Iteration = Annotated[Optional[int], typer.Option(help="Of this iteration only.")]  # noqa: UP045
+
+
+def _write(kind: str, run_id: str, out: Path, iteration: int | None, as_json: bool) -> None:
+    store = Store()
+    rows = export_rows(store, store.run(run_id).run_id, kind, iteration)
+    write_rows(rows, out)
+    show({"file": str(out), "rows": len(rows)}, as_json, f"{out}: {len(rows)} rows")
+
+
+@app.command("sft", epilog="Example: python -m lpd_core export sft last sft.jsonl")
+def sft(run_id: Run, out: Out, iteration: Iteration = None, json_: Json = False) -> None:
+    """Training rows in TRL's conversational prompt-completion format."""
+    _write("sft", run_id, out, iteration, json_)
+
+
+@app.command("preferences", epilog="Example: python -m lpd_core export preferences last pairs.parquet")
+def preferences(run_id: Run, out: Out, iteration: Iteration = None, json_: Json = False) -> None:
+    """Preference pairs (y2 over y1) in TRL's format."""
+    _write("preferences", run_id, out, iteration, json_)
+
+
+@app.command("candidates", epilog="Example: python -m lpd_core export candidates last all.parquet --iteration 1")
+def candidates(run_id: Run, out: Out, iteration: Iteration = None, json_: Json = False) -> None:
+    """Every candidate with its scores and status."""
+    _write("candidates", run_id, out, iteration, json_)
+
+
+@app.command("report", epilog="Example: python -m lpd_core export report last report.html")
+def report(
+    run_id: Run,
+    out: Annotated[Path, typer.Argument(help="The HTML file to write.")],
+    json_: Json = False,
+) -> None:
+    """The run's report as one HTML file."""
+    from lpd_core.report import render_html, run_report
+    from lpd_core.store.run_folder import write_text
+
+    store = Store()
+    found = run_report(store, store.run(run_id).run_id)
+    write_text(out, render_html(found, _examples(store, found)))
+    show({"file": str(out)}, json_, f"wrote {out}")
+
+
+def _examples(store: Store, found: dict[str, Any]) -> list[dict[str, Any]]:
+    rows = store.database.query(
+        """select p.messages, e.draft, e.principle, e.response, p.gold,
+                  round(e.draft_score, 3) draft_score, round(e.score, 3) response_score
+           from evaluations e join prompts p using (prompt_id)
+           where e.run_id = ? and e.iteration = ? and e.benchmark = 'test' order by e.prompt_id limit 12""",
+        [found["run_id"], found["best_iteration"] or 0],
+    )
+    return rows

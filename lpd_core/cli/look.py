@@ -1,0 +1,154 @@
+"""status, list, report, sql, doctor: looking without changing anything."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from typing import Annotated, Any
+
+import typer
+
+from lpd_core.cli.options import Json, Run
+from lpd_core.cli.output import show, table
+from lpd_core.errors import UserError
+from lpd_core.store import Store
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("status", epilog="Example: python -m lpd_core status last --json")(status)
+    app.command("list", epilog="Example: python -m lpd_core list")(list_)
+    app.command("report", epilog="Example: python -m lpd_core report last")(report)
+    app.command("sql", epilog="Example: python -m lpd_core sql \"select status, count(*) from candidates group by all\"")(sql)
+    app.command("doctor", epilog="Example: python -m lpd_core doctor")(doctor)
+
+
+def status(run_id: Run = "last", json_: Json = False) -> None:
+    """Where a run is: state, stage, progress, error."""
+    folder = Store().run(run_id)
+    state = folder.state()
+    progress = _progress(folder)
+    value = {
+        "run_id": folder.run_id,
+        "status": state.status,
+        "iteration": state.iteration,
+        "stage": state.stage,
+        "error": state.error,
+        "pid": state.pid,
+        "driven": folder.is_driven(),
+        "progress": progress,
+        "folder": str(folder.root),
+    }
+    where = f", iteration {state.iteration}, {state.stage}" if state.stage else ""
+    done = f" {progress['done']} of {progress['total']}" if progress and state.status == "running" else ""
+    error = f"\n{state.error}" if state.error else ""
+    show(value, json_, f"{folder.run_id}: {state.status}{where}{done}{error}")
+
+
+def _progress(folder) -> dict[str, Any] | None:
+    from lpd_core.events import Progress, StageStarted
+
+    shards: dict[int, Any] = {}
+    where = None
+    for _, event in folder.events()[0]:
+        if isinstance(event, Progress | StageStarted):
+            if (event.iteration, event.stage) != where:
+                where, shards = (event.iteration, event.stage), {}
+            shards[event.shard] = event
+    if where is None:
+        return None
+    return {
+        "iteration": where[0],
+        "stage": where[1],
+        "done": sum(event.done for event in shards.values()),
+        "total": sum(event.total for event in shards.values()),
+    }
+
+
+def list_(json_: Json = False) -> None:
+    """Every run with its state."""
+    store = Store()
+    rows = []
+    for run_id in store.run_ids():
+        folder = store.run(run_id)
+        state = folder.state()
+        rows.append(
+            {
+                "run": run_id,
+                "name": folder.config().name,
+                "status": state.status,
+                "iteration": state.iteration,
+                "stage": state.stage,
+                "error": state.error,
+            }
+        )
+    show(rows, json_, table(rows) if rows else "no runs yet; start one with `run --preset demo`")
+
+
+def report(run_id: Run = "last", json_: Json = False) -> None:
+    """The numbers of a run: held-out measures with intervals, acceptance, coverage, constitution."""
+    store = Store()
+    print_report(store, store.run(run_id).run_id, json_)
+
+
+def print_report(store: Store, run_id: str, as_json: bool) -> None:
+    """Print a run's numbers as tables or JSON."""
+    from lpd_core.metrics import MEASURES
+    from lpd_core.report import heldout_rows, iteration_rows, run_report
+
+    found = run_report(store, run_id)
+    parts = [table(heldout_rows(found, name), f"held-out prompts: {name}") for name in found["heldout"]]
+    parts.append(table(iteration_rows(found), "mined prompts"))
+    parts.append("means with 95 % bootstrap intervals over prompts; " + "; ".join(f"{k}: {v}" for k, v in MEASURES.items()))
+    best = found["best_iteration"]
+    if best is not None:
+        parts.append(f"* best iteration, chosen on dev: {best} (checkpoint {store.run(run_id).checkpoint(best)})")
+    show(found, as_json, "\n\n".join(parts))
+
+
+def sql(
+    query: Annotated[str, typer.Argument(help="One SELECT statement.")],
+    json_: Json = False,
+    limit: Annotated[int, typer.Option(help="Most rows printed.")] = 1000,
+) -> None:
+    """A read-only query on the store; no files, no extensions, no changes."""
+    from lpd_core.store.console import read_only_query
+
+    rows = read_only_query(Store(), query, limit)
+    show(rows, json_, table(rows) if rows else "no rows")
+
+
+def doctor(json_: Json = False) -> None:
+    """What this installation is: versions, machine, home, and what is wrong with it."""
+    import psutil
+
+    from lpd_core.jobs import LIBRARIES, _version
+
+    store = Store()
+    versions = {name: _version(name) for name in (*LIBRARIES, "streamlit", "bertopic", "umap-learn", "vllm")}
+    home = store.home
+    problems = [f"{name} is not installed" for name in LIBRARIES if versions[name] is None]
+    if not _writable(home):
+        problems.append(f"{home} cannot be written to: point $LPD_HOME at a folder you may write to")
+    value = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "home": str(home),
+        "disk_free_gb": round(shutil.disk_usage(home if home.exists() else "/").free / 1e9, 1),
+        "versions": versions,
+        "problems": problems,
+    }
+    rows = [{"what": k, "value": v} for k, v in value.items() if k not in ("versions", "problems")]
+    rows += [{"what": name, "value": version or "not installed"} for name, version in versions.items()]
+    show(value, json_, table(rows) + ("\n" + "\n".join(problems) if problems else "\nnothing is wrong"))
+    if problems:
+        raise UserError("; ".join(problems))
+
+
+def _writable(home) -> bool:
+    while not home.exists():
+        home = home.parent
+    return os.access(home, os.W_OK)

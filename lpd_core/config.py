@@ -1,0 +1,353 @@
+"""The whole configuration of a run as one pydantic tree, with bounds and a docstring on every field.
+
+Unknown keys are refused. `load_config` layers preset, file and `--set` assignments; `to_toml` writes what
+`load_config` reads; `config_digest` names a configuration. Defaults marked [paper] or [ours] follow section 2
+to 5 of the paper's summary in docs/method.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lpd_core.errors import ConfigError, suggest
+
+PROJECT = Path(__file__).resolve().parent.parent
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Section(BaseModel):
+    """A frozen group of settings that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class Sampling(Section):
+    """How one role's text is sampled."""
+
+    temperature: float = Field(0.7, ge=0.0, le=5.0)
+    """Softmax temperature; 0 is greedy."""
+    top_p: float = Field(0.95, gt=0.0, le=1.0)
+    """Keep the smallest set of tokens whose probability reaches this; 1 keeps all."""
+    top_k: int = Field(0, ge=0)
+    """Keep the k likeliest tokens; 0 keeps all."""
+    max_tokens: int = Field(512, ge=1)
+    """Longest completion, in tokens; longer ones are cut and marked `length`."""
+
+
+class DataConfig(Section):
+    """Which prompts are mined and which are held out. A source is the name of an imported data set or the path
+    of a JSONL file with `messages` (or `prompt`) and `gold`, imported when the run starts."""
+
+    train: list[str] = Field(default_factory=list)
+    """Sources whose prompts are mined, each in at most one iteration. Rows of a source imported with a split
+    contribute their train rows only."""
+    dev: list[str] = Field(default_factory=list)
+    """Sources for tuning and for choosing the best iteration; empty takes the dev rows of `train`'s sources."""
+    test: list[str] = Field(default_factory=list)
+    """Sources for reports only; empty takes the test rows of `train`'s sources."""
+    shifted: dict[str, str] = Field(default_factory=dict)
+    """Further held-out sets by name (benchmark name = source), measured and reported beside dev and test."""
+    prompts_per_iteration: list[int] = Field(default_factory=lambda: [10_000])
+    """Prompts mined in iteration 1, 2, ...; the last number serves all later ones. The paper: 50000, then 10000."""
+    heldout_limit: int = Field(1000, ge=1)
+    """At most this many prompts of each held-out set are measured (chosen by a stable hash)."""
+
+
+class ModelConfig(Section):
+    """The model M_0 that every role is played by."""
+
+    path: str = ""
+    """A folder with a transformers checkpoint, or a hub name."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Data type of the weights while sampling. On CPUs without bf16 units only float32 is fast."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where sampling and training run; auto takes CUDA, then MPS, then the CPU."""
+    trust_remote_code: bool = False
+    """Run code that comes with the checkpoint. Off unless you have read that code."""
+    max_length: int = Field(4096, ge=16)
+    """Longest chat in tokens, prompt and completion together; a longer prompt is refused and counted."""
+
+
+class SamplerConfig(Section):
+    """The engine that samples."""
+
+    kind: Literal["transformers", "scripted"] = "transformers"
+    """`transformers` samples from the model; `scripted` is the shipped fake for dry runs."""
+    script: str = "echo"
+    """The scripted fake's script."""
+    engine: Literal["auto", "loop", "generate"] = "auto"
+    """`loop` is our decode loop, `generate` that of transformers; auto takes ours where the architecture fits."""
+    token_budget: int = Field(32_768, ge=64)
+    """Tokens (rows x longest chat) of one batch; halved and retried when memory runs out."""
+    workers: int = Field(1, ge=1, le=64)
+    """Processes that share the prompts of a stage, each with its own copy of the model."""
+    threads: int = Field(1, ge=1)
+    """Torch threads of each worker; one is fastest on shared CPUs."""
+
+
+class ScoringConfig(Section):
+    """The similarity f(response, gold) in [0, 1]: Rouge-L F1."""
+
+    stemmer: bool = True
+    """Porter stemming of words longer than three letters, as the rouge_score package offers it."""
+
+
+class EStepConfig(Section):
+    """Principle discovery, section 2: draft, propose with the gold as hint, refine without it, accept, select."""
+
+    n: int = Field(8, ge=1, le=1024)
+    """Principles proposed for each prompt, and refinements made, one under each."""
+    draft: Sampling = Sampling(temperature=0.7)
+    """Sampling of y1."""
+    propose: Sampling = Sampling(temperature=1.0, max_tokens=64)
+    """Sampling of z."""
+    critique: Sampling = Sampling(temperature=0.7, max_tokens=128)
+    """Sampling of c, where critiques are on."""
+    refine: Sampling = Sampling(temperature=0.7)
+    """Sampling of y2."""
+    use_critique: bool = False
+    """Let the model criticise its draft in the light of z before refining."""
+    margin: float = Field(0.0, ge=0.0, lt=1.0)
+    """Accept a candidate only if its score exceeds the draft's by more than this."""
+    keep: int = Field(1, ge=1)
+    """Accepted candidates kept a prompt: 1 is hard EM [paper]; more keeps the best K, weighted by gain (soft EM)."""
+    skip_above: float | None = Field(None, ge=0.0, le=1.0)
+    """Do not mine a prompt whose draft already scores above this; unset mines all."""
+    leak_words: int = Field(8, ge=0)
+    """Reject a principle that quotes this many consecutive words of the gold which the prompt and draft lack; 0 is off."""
+    max_principle_words: int = Field(30, ge=1)
+    """Longest principle in words; longer ones are rejected as too_long."""
+    chunk_prompts: int = Field(64, ge=1)
+    """Prompts whose rows are committed together; a killed run redoes at most one chunk a worker."""
+
+
+class ClusterConfig(Section):
+    """From principles to a constitution, section 3."""
+
+    method: Literal["agglomerative", "bertopic"] = "agglomerative"
+    """Exact average linkage on cosine distance [paper], or BERTopic with HDBSCAN."""
+    choose: Literal["auto", "threshold", "k"] = "auto"
+    """How the dendrogram is cut: by silhouette between `min_clusters` and `max_clusters`, at `threshold`, or into `k`."""
+    threshold: float = Field(0.5, ge=0.0, le=2.0)
+    """Cosine distance at which the dendrogram is cut (choose = "threshold")."""
+    k: int = Field(24, ge=1)
+    """Number of clusters (choose = "k")."""
+    min_clusters: int = Field(4, ge=1)
+    """Fewest clusters the automatic choice considers."""
+    max_clusters: int = Field(48, ge=1)
+    """Most clusters the automatic choice considers."""
+    embedder: str = "all-MiniLM-L6-v2"
+    """Sentence-transformers model: the packaged one, a folder or a hub name."""
+    exact_limit: int = Field(50_000, ge=2)
+    """Above this many distinct principles, new ones are assigned to the nearest mean within the cut and only the
+    rest is clustered exactly."""
+    layout: Literal["auto", "umap", "pca"] = "auto"
+    """2-D coordinates of the principles; auto takes UMAP from 15 principles on, PCA below."""
+    label: Literal["medoid", "mode", "perplexity", "none"] = "medoid"
+    """The text that replaces each principle of a cluster: medoid [paper], most frequent, lowest perplexity under the
+    current model, or none (unconstrained STaPLe)."""
+    rerefine: bool = False
+    """Write y2 anew under the replaced principle and accept again."""
+    lineage_threshold: float = Field(0.3, ge=0.0, le=2.0)
+    """Cosine distance below which a cluster of the next iteration continues one of this."""
+
+
+class MStepConfig(Section):
+    """Principle learning, section 4: SFT on the tokens of z and y2."""
+
+    balanced: bool = True
+    """Weigh the mean loss of z's tokens and of y2's alike, so that a short z is not drowned by a long y2."""
+    train_draft: bool = False
+    """Put y1 in the loss too; steadies the draft of small models."""
+    rows: Literal["iteration", "all"] = "iteration"
+    """Train on this iteration's trajectories, or on those of all iterations so far."""
+    start: Literal["previous", "base"] = "previous"
+    """Start from M_{t-1} or from M_0."""
+    learning_rate: float = Field(1e-6, gt=0.0)
+    """Peak learning rate of AdamW with a cosine schedule."""
+    warmup: Share = 0.03
+    """Share of the steps in which the rate climbs."""
+    epochs: float = Field(2.0, gt=0.0)
+    """Passes over the rows."""
+    batch_size: int = Field(64, ge=1)
+    """Sequences an optimiser step."""
+    micro_batch: int = Field(8, ge=1)
+    """Sequences a forward pass; the rest of the batch is accumulated."""
+    weight_decay: float = Field(0.0, ge=0.0)
+    """AdamW's weight decay."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the training step; bfloat16 needs a GPU that has it."""
+    lora_rank: int = Field(0, ge=0)
+    """Rank of LoRA adapters on all linear layers, merged when saved; 0 trains all weights."""
+    gradient_checkpointing: bool = False
+    """Trade time for memory."""
+    packing: bool = False
+    """Pack several chats a sequence; pays on GPUs only. Needs `balanced = false`."""
+    save_steps: int = Field(50, ge=1)
+    """Optimiser steps between checkpoints to resume from."""
+    threads: int = Field(2, ge=1)
+    """Torch threads of the training process on CPU."""
+
+    @model_validator(mode="after")
+    def _packing_fits(self) -> MStepConfig:
+        if self.packing and self.balanced:
+            raise ValueError("packing cannot balance the segments of each row; set balanced = false or packing = false")
+        return self
+
+
+class EvaluateConfig(Section):
+    """The held-out measurement after each iteration: x -> y1 -> z -> y2 without gold or constitution, section 6."""
+
+    draft: Sampling = Sampling(temperature=0.0)
+    """Sampling of y1."""
+    principle: Sampling = Sampling(temperature=0.0, max_tokens=64)
+    """Sampling of z."""
+    refine: Sampling = Sampling(temperature=0.0)
+    """Sampling of y2."""
+    resamples: int = Field(2000, ge=100)
+    """Bootstrap resamples of each 95 % interval."""
+
+
+class PromptsConfig(Section):
+    """The words around the texts."""
+
+    folder: str = ""
+    """A folder with principle_cue.txt, propose.txt, refine_cue.txt and critique.txt; empty takes the shipped ones."""
+    system: str = ""
+    """A system turn put before every chat; empty sends none."""
+
+
+class RunConfig(Section):
+    """Everything that decides a run."""
+
+    name: str = Field("run", min_length=1, max_length=80, pattern=r"^[^/\\\x00-\x1f]+$")
+    """A name for people; the run's id is made from it."""
+    seed: int = Field(1, ge=0)
+    """Decides every random choice of the run."""
+    iterations: int = Field(3, ge=1, le=100)
+    """Iterations of the EM loop. Gains flatten at 3 to 4 [paper]; the best is chosen on dev, not the last."""
+    review: bool = False
+    """Stop after each clustering until a person approves the constitution."""
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    sampler: SamplerConfig = SamplerConfig()
+    prompts: PromptsConfig = PromptsConfig()
+    scoring: ScoringConfig = ScoringConfig()
+    e_step: EStepConfig = EStepConfig()
+    cluster: ClusterConfig = ClusterConfig()
+    m_step: MStepConfig = MStepConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+
+
+def presets() -> dict[str, Path]:
+    """The shipped presets by name."""
+    return {path.stem: path for path in sorted((PROJECT / "data" / "presets").glob("*.toml"))}
+
+
+def load_config(
+    preset: str | None = None, file: Path | None = None, assignments: Iterable[str] = ()
+) -> RunConfig:
+    """The configuration of a preset, overlaid by a TOML file, overlaid by `a.b=value` assignments.
+
+    Raises `ConfigError` for an unknown preset, an unreadable file, an unknown key or a value out of bounds."""
+    tree: dict[str, Any] = {}
+    if preset is not None:
+        shipped = presets()
+        if preset not in shipped:
+            raise ConfigError(f"unknown preset {preset!r}; {suggest(preset, shipped)}")
+        tree = _read_toml(shipped[preset])
+    if file is not None:
+        tree = _overlay(tree, _read_toml(file))
+    for assignment in assignments:
+        tree = _overlay(tree, _parse_assignment(assignment))
+    return parse_config(tree)
+
+
+def parse_config(tree: Mapping[str, Any]) -> RunConfig:
+    """Validate a nested mapping. Raises `ConfigError` naming every offending key with what is allowed."""
+    try:
+        return RunConfig.model_validate(tree)
+    except ValidationError as cause:
+        raise ConfigError("; ".join(_explain(error) for error in cause.errors())) from cause
+
+
+def _explain(error: Mapping[str, Any]) -> str:
+    path = [str(part) for part in error["loc"]]
+    key = ".".join(path)
+    if error["type"] == "extra_forbidden":
+        return f"unknown setting {key!r}: {suggest(path[-1], _siblings(path))}"
+    message = error["msg"].removeprefix("Value error, ")
+    given = "" if isinstance(error["input"], dict) else f" (given {error['input']!r})"
+    return f"{key or 'configuration'}: {message[0].lower()}{message[1:]}{given}"
+
+
+def _siblings(path: list[str]) -> Iterable[str]:
+    section: Any = RunConfig
+    for part in path[:-1]:
+        section = section.model_fields[part].annotation
+    return section.model_fields
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as cause:
+        raise ConfigError(f"cannot read the configuration {path}: {cause}") from cause
+    except tomllib.TOMLDecodeError as cause:
+        raise ConfigError(f"{path} is not TOML: {cause}") from cause
+
+
+def _parse_assignment(assignment: str) -> dict[str, Any]:
+    key, equals, text = assignment.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"{assignment!r} is no setting; write section.key=value, for instance e_step.n=4")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    for part in reversed(key.strip().split(".")):
+        value = {part: value}
+    return value
+
+
+def _overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        under = merged.get(key)
+        replaces = key == "shifted" or not (isinstance(under, Mapping) and isinstance(value, Mapping))
+        merged[key] = value if replaces else _overlay(under, value)
+    return merged
+
+
+def to_toml(config: RunConfig) -> str:
+    """The configuration as TOML that `load_config` reads back to an equal one (unset values are left out)."""
+    import tomli_w
+
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+
+
+def config_digest(config: RunConfig) -> str:
+    """SHA-256 of the configuration's canonical JSON."""
+    canonical = json.dumps(config.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def lpd_home() -> Path:
+    """Where runs and the database live: `$LPD_HOME`, or the project's data folder."""
+    return Path(os.environ.get("LPD_HOME") or PROJECT / "data").expanduser().absolute()
+
+
+def resolve_path(text: str) -> Path:
+    """A path as given if it exists from here, else from the project's folder, else as given."""
+    path = Path(text).expanduser()
+    if not path.is_absolute() and not path.exists() and (PROJECT / path).exists():
+        return PROJECT / path
+    return path

@@ -1,0 +1,110 @@
+"""The held-out measurement: x -> y1 -> z -> y2 by one model, no gold shown, no constitution in the context.
+
+Section 6: intrinsic self-correction. The gold is used after the fact, to score. The same chain is what a user of
+the trained model runs (`self_correct`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lpd_core import metrics
+from lpd_core.config import RunConfig, Sampling
+from lpd_core.parts import Sampler
+from lpd_core.prompts import Templates, opening, principle_chat, refine_chat
+from lpd_core.scoring import clean_principle, normalise_principle
+from lpd_core.seeds import derive_seed
+from lpd_core.stage import Stage, TimedSampler, Tables, chunk_count, work_in_chunks
+from lpd_core.store import corpora, results
+from lpd_core.types import Example, Generation, SampleRequest
+
+
+def self_correct(
+    examples: Sequence[Example], sampler: Sampler, templates: Templates, config: RunConfig, salt: tuple
+) -> list[tuple[Generation, str, Generation]]:
+    """(y1, z, y2) for each prompt, each stage sampled for all prompts at once. `salt` names the seeds' purpose."""
+
+    def ask(chats, sampling: Sampling, role: str) -> list[Generation]:
+        seeds = [derive_seed(config.seed, *salt, role, example.prompt_id) for example in examples]
+        requests = [SampleRequest(chat, seed) for chat, seed in zip(chats, seeds, strict=True)]
+        return sampler.sample(requests, sampling)
+
+    settings = config.evaluate
+    drafts = ask([opening(templates, example.messages) for example in examples], settings.draft, "draft")
+    texts = [draft.text.strip() for draft in drafts]
+    cues = [principle_chat(templates, e.messages, text) for e, text in zip(examples, texts, strict=True)]
+    principles = [clean_principle(answer.text) for answer in ask(cues, settings.principle, "principle")]
+    chats = [
+        refine_chat(templates, example.messages, text, principle)
+        for example, text, principle in zip(examples, texts, principles, strict=True)
+    ]
+    return list(zip(drafts, principles, ask(chats, settings.refine, "refine"), strict=True))
+
+
+def measure(stage: Stage) -> None:
+    """Measure M_t (M_0 for iteration 0) on every held-out set, chunk by chunk."""
+    sampler = TimedSampler(stage.parts.sampler(stage.model_in), stage.clock)
+    first = 0
+    for benchmark in corpora.benchmarks(stage.store, stage.run_id):
+        examples = corpora.assigned(stage.store, stage.run_id, 0, benchmark)
+        work_in_chunks(
+            stage, examples, lambda chunk, name=benchmark: _measure_chunk(stage, sampler, name, chunk), "prompts", first
+        )
+        first += chunk_count(len(examples), stage.config.e_step.chunk_prompts)
+
+
+def _measure_chunk(stage: Stage, sampler: Sampler, benchmark: str, examples: Sequence[Example]) -> Tables:
+    salt = ("evaluate", stage.iteration, benchmark)
+    chains = self_correct(examples, sampler, stage.templates, stage.config, salt)
+    golds = [example.gold for example in examples]
+    draft_scores = _scores(stage, [draft for draft, _, _ in chains], golds)
+    scores = _scores(stage, [response for _, _, response in chains], golds)
+    rows = [
+        {
+            "eval_id": f"{stage.run_id}.{stage.iteration}.{benchmark}",
+            "prompt_id": example.prompt_id,
+            "system": "base" if stage.iteration == 0 else "staple",
+            "sample": 0,
+            "benchmark": benchmark,
+            "draft": draft.text.strip(),
+            "principle": principle,
+            "response": response.text.strip(),
+            "score": score,
+            "draft_score": draft_score,
+            "verdict": json.dumps({"right": is_right(principle, example.meta)}),
+        }
+        for example, (draft, principle, response), score, draft_score in zip(
+            examples, chains, scores, draft_scores, strict=True
+        )
+    ]
+    return {"evaluations": rows}
+
+
+def _scores(stage: Stage, answers: Sequence[Generation], golds: Sequence[str]) -> list[float | None]:
+    """Scores of answers; one that failed or was refused stays unscored, never a zero."""
+    pairs = [(answer.text.strip(), gold) for answer, gold in zip(answers, golds, strict=True)]
+    scored = stage.parts.scorer.score(pairs)
+    return [
+        None if answer.finish_reason in ("error", "overlong") else score
+        for answer, score in zip(answers, scored, strict=True)
+    ]
+
+
+def is_right(principle: str, meta: Mapping[str, Any]) -> bool | None:
+    """Whether z is one of the statements known to be right for the prompt; None where none are known."""
+    known = meta.get("right_principles")
+    if not known:
+        return None
+    return normalise_principle(principle) in {normalise_principle(statement) for statement in known}
+
+
+def summarise(stage: Stage) -> dict[str, Any]:
+    """The measures of every held-out set at this iteration, against the base model's drafts."""
+    base = results.base_drafts(stage.store, stage.run_id)
+    summary = {}
+    for benchmark in corpora.benchmarks(stage.store, stage.run_id):
+        rows = results.evaluation_rows(stage.store, stage.run_id, stage.iteration, benchmark)
+        summary[benchmark] = metrics.heldout_summary(rows, base, stage.config.evaluate.resamples)
+    return summary

@@ -1,0 +1,98 @@
+"""Typed progress events, written as JSON lines to a run's `events.jsonl` and read by whoever watches.
+
+Observers see events; the loop never asks them anything back.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from lpd_core.errors import LpdError
+
+
+@dataclass(frozen=True, slots=True)
+class StageStarted:
+    """A stage of an iteration begins; `total` counts its units of work (`unit`), `done` those found finished.
+    Several processes may share a stage; each reports its own `shard`."""
+
+    iteration: int
+    stage: str
+    total: int
+    unit: str
+    done: int = 0
+    shard: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`done` of `total` units finished so far, with what can be told of them (tokens, seconds, reasons)."""
+
+    iteration: int
+    stage: str
+    done: int
+    total: int
+    detail: dict[str, Any] = field(default_factory=dict)
+    shard: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One value of a training or stage metric at a step."""
+
+    iteration: int
+    stage: str
+    step: int
+    name: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class StageFinished:
+    """A stage ended with its result committed; `summary` holds the numbers shown to people."""
+
+    iteration: int
+    stage: str
+    seconds: float
+    summary: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusChanged:
+    """The run went to another state (queued, running, awaiting_review, finished, failed, stopped, interrupted)."""
+
+    status: str
+    iteration: int | None = None
+    stage: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something a person should know that does not stop the run."""
+
+    iteration: int
+    stage: str
+    message: str
+
+
+Event = StageStarted | Progress | Measured | StageFinished | StatusChanged | Warned
+KINDS: dict[str, type] = {
+    kind.__name__: kind for kind in (StageStarted, Progress, Measured, StageFinished, StatusChanged, Warned)
+}
+
+
+def to_line(event: Event, at: float) -> str:
+    """One JSON line: the event's fields, its kind and `at`, seconds since the epoch."""
+    return json.dumps({"at": at, "kind": type(event).__name__, **asdict(event)}, ensure_ascii=False)
+
+
+def from_line(line: str) -> tuple[float, Event]:
+    """The time and event of one line. Raises `LpdError` naming the line if it is torn or of unknown kind."""
+    try:
+        fields = json.loads(line)
+        at, kind = fields.pop("at"), fields.pop("kind")
+        return float(at), KINDS[kind](**fields)
+    except (ValueError, KeyError, TypeError, AttributeError) as cause:
+        raise LpdError(f"not an event line: {line[:120]!r}") from cause

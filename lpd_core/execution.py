@@ -1,0 +1,189 @@
+"""Running one stage to its committed end: in this process, or as processes of its own.
+
+Stage processes free their memory when they end and may share the chunks of a stage. While they work, the driver
+ingests what they have committed, at most once a second. A stage that has finished is passed over.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from lpd_core.build import build_parts, stage_environment
+from lpd_core.config import PROJECT, RunConfig
+from lpd_core.errors import Interrupted, LpdError, StageFailed, UserError
+from lpd_core.events import StageFinished
+from lpd_core.loop import STAGES
+from lpd_core.parts import Parts
+from lpd_core.prompts import load_templates
+from lpd_core.stage import Stage
+from lpd_core.store import RunFolder, Store
+from lpd_core.store import runs as run_table
+
+EXIT_INTERRUPTED = 75
+INGEST_SECONDS = 1.0
+
+
+@dataclass
+class Execution:
+    """Runs the stages of one run. `inline` works in this process; otherwise each stage is a subprocess (or
+    several), and `watch` is called about ten times a second with the stage's name and iteration."""
+
+    store: Store
+    folder: RunFolder
+    config: RunConfig
+    parts: Parts
+    inline: bool = False
+    watch: Callable[[str, int], None] = lambda stage, iteration: None
+
+    def __call__(self, name: str, iteration: int) -> dict[str, Any]:
+        """Bring a stage to its end and return its summary; at once if it has one."""
+        done = self.folder.stage_result(iteration, name)
+        if done is not None:
+            run_table.ingest(self.store, self.folder)
+            return done
+        started = time.monotonic()
+        self._open(name, iteration)
+        if self.inline:
+            STAGES[name].run(self.stage(name, iteration))
+        else:
+            self._run_processes(name, iteration)
+        run_table.ingest(self.store, self.folder)
+        stage = self.stage(name, iteration)
+        summary = STAGES[name].summarise(stage)
+        seconds = time.monotonic() - started
+        self._close(stage, summary, seconds)
+        self.folder.finish_stage(iteration, name, summary)
+        self.folder.emit(StageFinished(iteration, name, seconds, summary))
+        return summary
+
+    def stage(self, name: str, iteration: int, shard: tuple[int, int] = (0, 1)) -> Stage:
+        """A stage of this run, ready to work."""
+        return Stage(
+            name=name,
+            iteration=iteration,
+            store=self.store,
+            folder=self.folder,
+            config=self.config,
+            templates=load_templates(self.config.prompts),
+            parts=self.parts,
+            emit=self.folder.emit,
+            shard=shard,
+        )
+
+    def _open(self, name: str, iteration: int) -> None:
+        values: dict[str, Any] = {"stage": name, "status": "running"}
+        if name == "e_step" or (name == "evaluate" and iteration == 0):
+            model = self.stage(name, iteration).model_in
+            values |= {"model_in": model, "model_in_digest": self.parts.digest(model)}
+        run_table.set_iteration(self.store, self.folder.run_id, iteration, values)
+
+    def _close(self, stage: Stage, summary: dict[str, Any], seconds: float) -> None:
+        known = {row["iteration"]: row for row in run_table.list_iterations(self.store, stage.run_id)}
+        kept = known[stage.iteration]["summary"]
+        values: dict[str, Any] = {
+            "summary": json.dumps({**kept, stage.name: {**summary, "seconds": round(seconds, 3)}})
+        }
+        if stage.name == "m_step":
+            model = str(self.folder.checkpoint(stage.iteration))
+            values |= {"model_out": model, "model_out_digest": self.parts.digest(model)}
+        if stage.name == "evaluate":
+            values |= {"status": "finished", "finished_at": _now()}
+        run_table.set_iteration(self.store, stage.run_id, stage.iteration, values)
+
+    def _run_processes(self, name: str, iteration: int) -> None:
+        rerefines = name == "relabel" and self.config.cluster.rerefine
+        count = self.config.sampler.workers if STAGES[name].sharded and not rerefines else 1
+        processes = [self._start(name, iteration, index, count) for index in range(count)]
+        try:
+            self._wait(processes, name, iteration)
+        finally:
+            for process in processes:
+                if process.poll() is None:
+                    process.send_signal(signal.SIGKILL)
+                process.wait()
+
+    def _start(self, name: str, iteration: int, index: int, count: int) -> subprocess.Popen:
+        log = open(self._log(name, iteration, index), "ab")
+        with log:
+            return subprocess.Popen(
+                [
+                    sys.executable, "-m", "lpd_core", "stage", self.folder.run_id, name, str(iteration),
+                    "--shard", f"{index}/{count}", "--driver", str(os.getpid()),
+                ],
+                cwd=PROJECT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**stage_environment(self.config), "LPD_HOME": str(self.store.home)},
+            )  # fmt: skip
+
+    def _wait(self, processes: list[subprocess.Popen], name: str, iteration: int) -> None:
+        ingested = time.monotonic()
+        while True:
+            codes = [process.poll() for process in processes]
+            failed = [index for index, code in enumerate(codes) if code not in (None, 0)]
+            if failed:
+                raise self._failure(name, iteration, failed[0], codes[failed[0]])
+            if all(code == 0 for code in codes):
+                return
+            self.watch(name, iteration)
+            if time.monotonic() - ingested > INGEST_SECONDS:
+                run_table.ingest(self.store, self.folder)
+                ingested = time.monotonic()
+            time.sleep(0.05)
+
+    def _failure(self, name: str, iteration: int, index: int, code: int | None) -> LpdError:
+        log = self._log(name, iteration, index)
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        told = [line for line in lines if line.startswith("error: ")]
+        if code == EXIT_INTERRUPTED and told:
+            return Interrupted(told[-1].removeprefix("error: "))
+        if code == 2 and told:
+            return UserError(told[-1].removeprefix("error: "))
+        if code is not None and code < 0:
+            ended = signal.Signals(-code).name
+            hint = "; the machine may have run out of memory" if ended == "SIGKILL" else ""
+            return Interrupted(f"stage {name} of iteration {iteration} was ended by {ended}{hint}; see {log}")
+        last = told[-1].removeprefix("error: ") if told else (lines[-1] if lines else "no output")
+        return StageFailed(f"stage {name} of iteration {iteration} failed: {last}; see {log}")
+
+    def _log(self, name: str, iteration: int, index: int):
+        suffix = f"-{index}" if index else ""
+        return self.folder.logs / f"{iteration:03d}-{name}{suffix}.log"
+
+
+def execution_of(store: Store, folder: RunFolder, inline: bool = False, **options: Any) -> Execution:
+    """The execution of a run as its folder configures it."""
+    config = folder.config()
+    return Execution(store, folder, config, build_parts(config, store.cache), inline, **options)
+
+
+def work_as_stage(store: Store, run_id: str, name: str, iteration: int, shard: tuple[int, int], driver: int) -> None:
+    """The body of a stage process: do this shard's work, and end at once when the driver has died."""
+    if driver:
+        threading.Thread(target=_die_with, args=(driver,), daemon=True).start()
+    folder = store.run(run_id)
+    with folder.staging():
+        STAGES[name].run(execution_of(store, folder).stage(name, iteration, shard))
+
+
+def _die_with(driver: int) -> None:
+    """A dead driver cannot ingest; its stages end so that a resume does not meet them."""
+    while os.getppid() == driver:
+        time.sleep(0.2)
+    os._exit(EXIT_INTERRUPTED)
+
+
+def _now():
+    from datetime import UTC, datetime
+
+    return datetime.now(UTC)

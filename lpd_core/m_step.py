@@ -1,0 +1,118 @@
+"""The M-step: principle learning, section 4. First the training rows, then SFT on z and y2 only.
+
+`relabel` replaces every trajectory's principle by its representative in the approved constitution and drops
+those of pruned ones; y2 stays as written unless re-refinement is on. `learn` fits the rows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from lpd_core.errors import StageFailed
+from lpd_core.events import Measured
+from lpd_core.parts import Sampler
+from lpd_core.prompts import refine_chat, training_row
+from lpd_core.seeds import derive_seed
+from lpd_core.stage import Stage, TimedSampler
+from lpd_core.store import constitutions, corpora, results
+from lpd_core.types import SampleRequest, TrainingJob, Trajectory
+
+
+def relabel(stage: Stage) -> None:
+    """Commit the iteration's training rows under the approved constitution, naming its version."""
+    replaced = _replaced(stage)
+    if stage.config.cluster.rerefine:
+        sampler = TimedSampler(stage.parts.sampler(stage.model_in), stage.clock)
+        replaced = _rerefine(stage, sampler, replaced)
+    version = constitutions.approved_version(stage.store, stage.run_id, stage.iteration)
+    rows = [_row(stage, trajectory, version, stage.iteration) for trajectory in replaced]
+    if stage.config.m_step.rows == "all":
+        rows += constitutions.earlier_training_rows(stage.store, stage.run_id, stage.iteration)
+    stage.commit(0, {"training_rows": rows})
+
+
+def _replaced(stage: Stage) -> list[Trajectory]:
+    representative = constitutions.approved_replacements(stage.store, stage.run_id, stage.iteration)
+    keep_own = stage.config.cluster.label == "none"
+    kept = []
+    for trajectory in results.trajectories(stage.store, stage.run_id, stage.iteration):
+        text = representative.get(trajectory.principle_id)
+        if text is not None:
+            kept.append(trajectory if keep_own else replace(trajectory, principle=text))
+    return kept
+
+
+def _rerefine(stage: Stage, sampler: Sampler, trajectories: Sequence[Trajectory]) -> list[Trajectory]:
+    """Write y2 anew where z was replaced, and keep the trajectory only if it still gains over the draft."""
+    examples = {e.prompt_id: e for e in corpora.assigned(stage.store, stage.run_id, stage.iteration, "train")}
+    settings = stage.config.e_step
+    requests = [
+        SampleRequest(
+            refine_chat(stage.templates, t.messages, t.draft, t.principle),
+            derive_seed(stage.config.seed, stage.iteration, "rerefine", t.prompt_id, t.sample),
+        )
+        for t in trajectories
+    ]
+    answers = sampler.sample(requests, settings.refine)
+    golds = [examples[t.prompt_id].gold for t in trajectories]
+    scores = stage.parts.scorer.score([(a.text.strip(), g) for a, g in zip(answers, golds, strict=True)])
+    drafts = stage.parts.scorer.score([(t.draft, g) for t, g in zip(trajectories, golds, strict=True)])
+    return [
+        replace(trajectory, response=answer.text.strip(), gain=score - draft)
+        for trajectory, answer, score, draft in zip(trajectories, answers, scores, drafts, strict=True)
+        if answer.finish_reason == "stop" and answer.text.strip() and score > draft + settings.margin
+    ]
+
+
+def _row(stage: Stage, trajectory: Trajectory, version: int, iteration: int) -> dict[str, Any]:
+    row = training_row(stage.templates, trajectory, stage.config.m_step.train_draft)
+    return {
+        **asdict(row),
+        "messages": json.dumps([dict(message) for message in row.messages], ensure_ascii=False),
+        "trained": list(row.trained),
+        "version": version,
+        "origin_iteration": iteration,
+    }
+
+
+def learn(stage: Stage) -> None:
+    """Fine-tune on the training rows: maximise log p(z | x, y1) + log p(y2 | x, y1, z)."""
+    rows = results.training_rows(stage.store, stage.run_id, stage.iteration)
+    if not rows:
+        raise StageFailed(
+            f"iteration {stage.iteration} has no training rows: no candidate gained, or every cluster was pruned; "
+            "raise e_step.n, lower e_step.margin, or restore a cluster"
+        )
+    base = stage.config.m_step.start == "base"
+    model_in = stage.config.model.path if base else stage.model_in
+    job = TrainingJob(
+        rows=tuple(rows),
+        model_in=model_in,
+        model_out=str(stage.folder.checkpoint(stage.iteration)),
+        work_dir=str(stage.folder.root / "training" / f"iter-{stage.iteration}"),
+        seed=derive_seed(stage.config.seed, stage.iteration, "train") % 2**31,
+    )
+    result = stage.parts.trainer(stage.iteration).train(job, stage.emit)
+    stage.commit(0, {"metrics": _history(stage)})
+    stage.clock.update({k: v for k, v in asdict(result).items() if k != "model_out"})
+
+
+def _history(stage: Stage) -> list[dict[str, Any]]:
+    """The training curve from the run's events; a step that a resume repeated counts once, the last time."""
+    found = {}
+    for at, event in stage.folder.events()[0]:
+        if isinstance(event, Measured) and (event.iteration, event.stage) == (stage.iteration, stage.name):
+            row = {"stage": event.stage, "step": event.step, "name": event.name, "value": event.value}
+            found[event.step, event.name] = {**row, "at": datetime.fromtimestamp(at, UTC)}
+    return list(found.values())
+
+
+def summarise(stage: Stage) -> dict[str, Any]:
+    """Training rows and the weights that came out."""
+    rows = results.training_rows(stage.store, stage.run_id, stage.iteration)
+    return {"training_rows": len(rows), "principles": len({row.principle for row in rows})}
+

@@ -1,0 +1,1 @@
+"""Samplers: one module a backend, each importing its library inside the function that needs it."""

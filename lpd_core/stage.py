@@ -1,0 +1,109 @@
+"""What every stage of an iteration is given, and how its work is cut into chunks that are committed one by one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from lpd_core.config import RunConfig
+from lpd_core.events import Progress, StageStarted
+from lpd_core.parts import Emit, Parts
+from lpd_core.prompts import Templates
+from lpd_core.store import Store
+from lpd_core.store.run_folder import RunFolder
+
+Item = TypeVar("Item")
+Tables = Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of one iteration of a run: where it reads and writes, with what parts it works.
+
+    `shard` is (index, count): a worker does every count-th chunk, beginning with index."""
+
+    name: str
+    iteration: int
+    store: Store
+    folder: RunFolder
+    config: RunConfig
+    templates: Templates
+    parts: Parts
+    emit: Emit
+    shard: tuple[int, int] = (0, 1)
+    clock: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self.folder.run_id
+
+    @property
+    def model_in(self) -> str:
+        """The weights this stage uses: M_{t-1} while discovering, M_t while measuring."""
+        trained = self.iteration if self.name == "evaluate" else self.iteration - 1
+        return model_of(self.config, self.folder, trained)
+
+    def keys(self) -> dict[str, Any]:
+        """The columns that every row of this stage carries."""
+        return {"run_id": self.run_id, "iteration": self.iteration}
+
+    def commit(self, chunk: int, tables: Tables) -> None:
+        """Write a chunk's rows, each with the run and iteration, as one segment."""
+        keyed = {
+            name: [row if name == "principles" else {**self.keys(), **row} for row in rows]
+            for name, rows in tables.items()
+        }
+        self.folder.write_segment(self.iteration, self.name, chunk, keyed)
+
+
+def model_of(config: RunConfig, folder: RunFolder, iteration: int) -> str:
+    """The path of M_t: the configured model for 0, else the iteration's checkpoint."""
+    return config.model.path if iteration <= 0 else str(folder.checkpoint(iteration))
+
+
+def work_in_chunks(
+    stage: Stage, items: Sequence[Item], work: Callable[[Sequence[Item]], Tables], unit: str, first: int = 0
+) -> None:
+    """Do every chunk of `items` that this shard owns and nobody has committed, committing each when done.
+
+    Chunks have fixed borders, so a resumed run ends with the same rows. `first` is the number of the first
+    chunk, for stages that work through several lists."""
+    size = stage.config.e_step.chunk_prompts
+    chunks = [(first + n, items[start : start + size]) for n, start in enumerate(range(0, len(items), size))]
+    index, count = stage.shard
+    mine = [(number, chunk) for number, chunk in chunks if number % count == index]
+    total, done = sum(len(chunk) for _, chunk in mine), 0
+    stage.emit(StageStarted(stage.iteration, stage.name, total, unit, shard=index))
+    for number, chunk in mine:
+        if not stage.folder.has_segment(stage.iteration, stage.name, number):
+            started = time.perf_counter()
+            stage.commit(number, work(chunk))
+            stage.clock["work"] = stage.clock.get("work", 0.0) + time.perf_counter() - started
+        done += len(chunk)
+        stage.emit(Progress(stage.iteration, stage.name, done, total, dict(stage.clock), shard=index))
+
+
+def chunk_count(items: int, size: int) -> int:
+    """How many chunks `items` make."""
+    return -(-items // size)
+
+
+@dataclass
+class TimedSampler:
+    """A sampler that adds up the seconds spent inside it and the tokens that came out."""
+
+    sampler: Any
+    clock: dict[str, float]
+
+    def sample(self, requests, sampling):
+        """Pass on, keeping time."""
+        started = time.perf_counter()
+        generations = self.sampler.sample(requests, sampling)
+        spent = time.perf_counter() - started
+        self.clock["sampling"] = self.clock.get("sampling", 0.0) + spent
+        self.clock["tokens"] = self.clock.get("tokens", 0) + sum(g.tokens for g in generations)
+        return generations
+

@@ -1,0 +1,31 @@
+"""The SQL console: one read-only SELECT on the store, without files, extensions or settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lpd_core.errors import UserError
+
+if TYPE_CHECKING:
+    from lpd_core.store import Store
+
+
+def read_only_query(store: Store, sql: str, limit: int = 1000) -> list[dict[str, Any]]:
+    """At most `limit` rows of one SELECT. Raises `UserError` for anything else, with DuckDB's own words.
+
+    The connection is read-only and external access (files, network, ATTACH, COPY, INSTALL) is switched off and
+    locked: https://duckdb.org/docs/stable/operations_manual/securing_duckdb/overview"""
+    import duckdb
+
+    with store.database.read() as connection:
+        connection.execute("set enable_external_access = false")
+        connection.execute("set lock_configuration = true")
+        try:
+            statements = connection.extract_statements(sql)
+            if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+                raise UserError("only one SELECT statement is allowed; write nothing after its semicolon")
+            cursor = connection.execute(statements[0])
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchmany(limit)]
+        except duckdb.Error as cause:
+            raise UserError(f"the query failed: {str(cause).splitlines()[0]}") from cause

@@ -1,0 +1,132 @@
+"""The DuckDB file, opened for one unit of work under an advisory lock and closed again.
+
+DuckDB lets one process write or many read, never both, so nobody keeps a connection: `Database.read` takes the
+sidecar lock shared, `Database.write` exclusive; the kernel releases it even on kill -9. Every value is a
+bound parameter; bulk rows come from Arrow. https://duckdb.org/docs/current/connect/concurrency
+"""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lpd_core.errors import Interrupted, UserError
+from lpd_core.store.run_folder import storage
+from lpd_core.store.schema import migrate, pending
+
+LOCK_SECONDS = 10.0
+SETTINGS = {"threads": "1", "autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+
+
+class Database:
+    """One DuckDB file with its lock. Creating it makes the file and brings its schema up to date."""
+
+    def __init__(self, path: Path, lock_seconds: float = LOCK_SECONDS):
+        self.path = Path(path)
+        self.lock_seconds = lock_seconds
+        self._lock_path = self.path.with_name(self.path.name + ".lock")
+        self._migrated = False
+
+    @contextmanager
+    def read(self) -> Iterator[Any]:
+        """A read-only connection; results must be fetched before the block ends."""
+        self._ensure()
+        with self._locked(fcntl.LOCK_SH), self._connected(read_only=True) as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Any]:
+        """A connection inside one transaction: committed at the end of the block, rolled back on an error."""
+        self._ensure()
+        with self._locked(fcntl.LOCK_EX), self._connected(read_only=False) as connection:
+            connection.begin()
+            yield connection
+            connection.commit()
+
+    def query(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[dict[str, Any]]:
+        """The rows of a read-only query as dictionaries, values in the order of the columns."""
+        with self.read() as connection:
+            cursor = connection.execute(sql, values)
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def frame(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()):
+        """The rows of a read-only query as a pandas frame."""
+        with self.read() as connection:
+            return connection.execute(sql, values).df()
+
+    def execute(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> None:
+        """One statement in a transaction of its own."""
+        with self.write() as connection:
+            connection.execute(sql, values)
+
+    def _ensure(self) -> None:
+        if self._migrated and self.path.exists():
+            return
+        with storage(f"create the database {self.path}"):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        if not self._is_current():
+            with self._locked(fcntl.LOCK_EX), self._connected(read_only=False) as connection:
+                migrate(connection)
+        self._migrated = True
+
+    def _is_current(self) -> bool:
+        if not self.path.exists():
+            return False
+        with self._locked(fcntl.LOCK_SH), self._connected(read_only=True) as connection:
+            return not pending(connection)
+
+    @contextmanager
+    def _connected(self, read_only: bool) -> Iterator[Any]:
+        import duckdb
+
+        with _duckdb_errors(f"use the database {self.path}"):
+            connection = duckdb.connect(str(self.path), read_only=read_only, config=SETTINGS)
+            try:
+                yield connection
+            finally:
+                connection.close()
+
+    @contextmanager
+    def _locked(self, kind: int) -> Iterator[None]:
+        with storage(f"lock the database {self.path}"):
+            lock = open(self._lock_path, "a+", encoding="ascii")
+        with lock:
+            self._wait_for(lock, kind)
+            yield
+
+    def _wait_for(self, lock, kind: int) -> None:
+        give_up = time.monotonic() + self.lock_seconds
+        while True:
+            try:
+                fcntl.flock(lock, kind | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > give_up:
+                    raise Interrupted(
+                        f"the database {self.path} has been busy for {self.lock_seconds:.0f} s; "
+                        "another process holds its lock; try again"
+                    ) from None
+                time.sleep(0.01)
+
+
+@contextmanager
+def _duckdb_errors(doing: str) -> Iterator[None]:
+    """Tell a full disk or a folder that cannot be written to in one line; other errors pass."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as cause:
+        text = str(cause)
+        if "No space left" in text:
+            raise Interrupted(f"cannot {doing}: the disk is full: free some space and try again") from cause
+        if "Read-only file system" in text or "Permission denied" in text:
+            raise UserError(
+                f"cannot {doing}: no permission to write: point $LPD_HOME at a folder you may write to"
+            ) from cause
+        raise

@@ -1,0 +1,231 @@
+"""A run's folder: configuration, state, events, logs, segments, checkpoints; everything a resume needs.
+
+Whole files are written under a temporary name and renamed; events are appended line by line, and a torn last
+line is ignored. Who drives the run holds the lock file: a run whose state says `running` while the lock is
+free has died without a word.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lpd_core.config import RunConfig, parse_config, to_toml
+from lpd_core.errors import Interrupted, LpdError, UserError
+from lpd_core.events import Event, from_line, to_line
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """What the driver last said of itself. `heartbeat` is in seconds since the epoch."""
+
+    status: str = "queued"
+    iteration: int = 0
+    stage: str = ""
+    error: str = ""
+    pid: int = 0
+    heartbeat: float = 0.0
+
+
+class RunFolder:
+    """Paths and atomic writes of one run."""
+
+    def __init__(self, root: Path):
+        self.root = Path(root)
+        self.run_id = self.root.name
+        self.segments = self.root / "segments"
+        self.logs = self.root / "logs"
+        self.checkpoints = self.root / "checkpoints"
+
+    def create(self, config: RunConfig, manifest: Mapping[str, Any]) -> None:
+        """Make the folder with its configuration and manifest; refuses a folder that exists."""
+        with storage(f"create the run folder {self.root}"):
+            self.root.mkdir(parents=True)
+            for folder in (self.segments, self.logs, self.checkpoints, self.root / "stages"):
+                folder.mkdir()
+        write_text(self.root / "config.toml", to_toml(config))
+        write_json(self.root / "manifest.json", manifest)
+        self.write_state(RunState())
+
+    def config(self) -> RunConfig:
+        """The resolved configuration the run was started with."""
+        import tomllib
+
+        return parse_config(tomllib.loads((self.root / "config.toml").read_text(encoding="utf-8")))
+
+    def manifest(self) -> dict[str, Any]:
+        """Code revision, library versions, seeds, model and data digests."""
+        return json.loads((self.root / "manifest.json").read_text(encoding="utf-8"))
+
+    def state(self) -> RunState:
+        """The last written state, as `interrupted` if it claims to run while nobody holds the lock."""
+        try:
+            state = RunState(**json.loads((self.root / "state.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            state = RunState(status="interrupted", error="the state file is missing or damaged")
+        if state.status == "running" and not self.is_driven():
+            return replace(state, status="interrupted", error=state.error or "the driver died without a word")
+        return state
+
+    def write_state(self, state: RunState) -> None:
+        """Replace the state atomically, stamping the heartbeat."""
+        write_json(self.root / "state.json", asdict(replace(state, heartbeat=time.time())))
+
+    def is_driven(self) -> bool:
+        """Whether a live process holds the run's lock (a PID alone does not tell: zombies keep theirs)."""
+        try:
+            with open(self.root / "driver.lock", "a+", encoding="ascii") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    @contextmanager
+    def driving(self) -> Iterator[None]:
+        """Hold the run's lock; refused at once while another driver has it, and waits up to 30 s for stage
+        processes of a dead driver to notice and end."""
+        with open(self.root / "driver.lock", "a+", encoding="ascii") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"run {self.run_id} is already being driven; see `status {self.run_id}`") from None
+            self._wait_for_stages()
+            yield
+
+    @contextmanager
+    def staging(self) -> Iterator[None]:
+        """Held by each stage process while it works."""
+        with open(self.root / "stages.lock", "a+", encoding="ascii") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            yield
+
+    def _wait_for_stages(self) -> None:
+        give_up = time.monotonic() + 30
+        with open(self.root / "stages.lock", "a+", encoding="ascii") as lock:
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    return
+                except BlockingIOError:
+                    if time.monotonic() > give_up:
+                        raise Interrupted(
+                            f"a stage of run {self.run_id} from an earlier driver is still at work after 30 s; "
+                            "end it and resume again"
+                        ) from None
+                    time.sleep(0.05)
+
+    def emit(self, event: Event) -> None:
+        """Append one event line; one write call, so that lines of several processes do not mix."""
+        line = to_line(event, time.time()) + "\n"
+        with storage("write events.jsonl"), open(self.root / "events.jsonl", "ab", buffering=0) as file:
+            file.write(line.encode("utf-8", "replace"))
+
+    def events(self, since: int = 0) -> tuple[list[tuple[float, Event]], int]:
+        """The events from byte `since` on and the offset to go on from; damaged lines are passed over."""
+        try:
+            with open(self.root / "events.jsonl", "rb") as file:
+                file.seek(since)
+                data = file.read()
+        except OSError:
+            return [], since
+        whole = data[: data.rfind(b"\n") + 1]
+        found = []
+        for line in whole.splitlines():
+            try:
+                found.append(from_line(line.decode("utf-8", "replace")))
+            except LpdError:
+                continue
+        return found, since + len(whole)
+
+    def segment_names(self) -> list[str]:
+        """The committed segments, in order."""
+        if not self.segments.exists():
+            return []
+        return sorted(p.name for p in self.segments.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+    def has_segment(self, iteration: int, stage: str, chunk: int) -> bool:
+        """Whether a chunk is committed."""
+        return (self.segments / segment_name(iteration, stage, chunk)).is_dir()
+
+    def write_segment(
+        self, iteration: int, stage: str, chunk: int, tables: Mapping[str, Sequence[Mapping[str, Any]]]
+    ) -> None:
+        """Commit a chunk: its tables as Parquet files in a folder that appears by one rename."""
+        import pyarrow
+        import pyarrow.parquet
+
+        target = self.segments / segment_name(iteration, stage, chunk)
+        if target.exists():
+            return
+        temporary = self.segments / f".{target.name}.{os.getpid()}"
+        with storage(f"write the segment {target.name}"):
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            for table, rows in tables.items():
+                if rows:
+                    pyarrow.parquet.write_table(
+                        pyarrow.Table.from_pylist(list(rows)), temporary / f"{table}.parquet", compression="zstd"
+                    )
+            os.replace(temporary, target)
+
+    def stage_result(self, iteration: int, stage: str) -> dict[str, Any] | None:
+        """The summary of a finished stage, or None while it is not."""
+        path = self.root / "stages" / f"{iteration:03d}-{stage}.json"
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def finish_stage(self, iteration: int, stage: str, summary: Mapping[str, Any]) -> None:
+        """Mark a stage as done, with its summary."""
+        write_json(self.root / "stages" / f"{iteration:03d}-{stage}.json", summary)
+
+    def checkpoint(self, iteration: int) -> Path:
+        """Where M_t of a trained iteration is kept."""
+        return self.checkpoints / f"iter-{iteration}"
+
+
+def segment_name(iteration: int, stage: str, chunk: int) -> str:
+    """The name a chunk is committed under."""
+    return f"{iteration:03d}-{stage}-{chunk:05d}"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file atomically."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with storage(f"write {path}"):
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a JSON file atomically."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, default=str))
+
+
+@contextmanager
+def storage(doing: str) -> Iterator[None]:
+    """Tell a full disk, a read-only folder or a missing permission in one line with its mend."""
+    try:
+        yield
+    except OSError as cause:
+        mend = {
+            errno.ENOSPC: "the disk is full: free some space",
+            errno.EROFS: "the file system is read-only: point $LPD_HOME at a folder you may write to",
+            errno.EACCES: "no permission: point $LPD_HOME at a folder you may write to",
+            errno.EPERM: "no permission: point $LPD_HOME at a folder you may write to",
+            errno.EEXIST: "it exists already: choose another name",
+        }.get(cause.errno, "check the path in $LPD_HOME")
+        kind = Interrupted if cause.errno == errno.ENOSPC else UserError
+        raise kind(f"cannot {doing}: {cause.strerror or cause}; {mend}") from cause

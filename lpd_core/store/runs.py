@@ -1,0 +1,92 @@
+"""The runs and iterations tables, and the ingestion of segments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from lpd_core.config import RunConfig, config_digest
+
+if TYPE_CHECKING:
+    from lpd_core.store import Store
+    from lpd_core.store.run_folder import RunFolder
+
+
+def add_run(store: Store, folder: RunFolder, config: RunConfig, manifest: Mapping[str, Any]) -> None:
+    """The run's row, status queued."""
+    store.database.execute(
+        """insert into runs (run_id, name, status, config, config_digest, created_at, manifest)
+           values (?, ?, 'queued', ?, ?, now(), ?)""",
+        [
+            folder.run_id,
+            config.name,
+            config.model_dump_json(),
+            config_digest(config),
+            json.dumps(manifest, default=str),
+        ],
+    )
+
+
+def set_status(store: Store, run_id: str, status: str, error: str = "") -> None:
+    """Record a run's status; the first `running` stamps its start, an end its finish."""
+    store.database.execute(
+        """update runs set status = $status, error = nullif($error, ''),
+              started_at = case when $status = 'running' then coalesce(started_at, now()) else started_at end,
+              finished_at = case when $status in ('finished', 'failed', 'stopped') then now() end
+           where run_id = $run""",
+        {"status": status, "error": error, "run": run_id},
+    )
+
+
+def set_iteration(store: Store, run_id: str, iteration: int, values: Mapping[str, Any]) -> None:
+    """Write some columns of an iteration's row, making the row if need be."""
+    names = list(values)
+    with store.database.write() as connection:
+        connection.execute(
+            "insert or ignore into iterations (run_id, iteration, started_at) values (?, ?, now())",
+            [run_id, iteration],
+        )
+        connection.execute(
+            f"update iterations set {', '.join(f'{name} = ?' for name in names)} where run_id = ? and iteration = ?",
+            [*values.values(), run_id, iteration],
+        )
+
+
+def ingest(store: Store, folder: RunFolder) -> int:
+    """Bring committed segments that the database lacks into it, in one transaction; returns how many.
+
+    Keyed by the segment's name, so that ingesting twice is a no-op and a crash between the two loses nothing."""
+    names = folder.segment_names()
+    known = {
+        row["name"]
+        for row in store.database.query("select name from segments where run_id = ?", [folder.run_id])
+    }
+    new = [name for name in names if name not in known]
+    if not new:
+        return 0
+    with store.database.write() as connection:
+        for name in new:
+            rows = 0
+            for path in sorted((folder.segments / name).glob("*.parquet")):
+                counted = connection.execute(
+                    f"insert or ignore into {path.stem} by name select * from read_parquet(?)", [str(path)]
+                ).fetchone()
+                rows += counted[0] if counted else 0
+            connection.execute(
+                "insert or ignore into segments values (?, ?, ?, ?)",
+                [folder.run_id, name, datetime.now(UTC), rows],
+            )
+    return len(new)
+
+
+def list_runs(store: Store) -> list[dict[str, Any]]:
+    """Every run's row, oldest first."""
+    return store.database.query("select * from runs order by created_at, run_id")
+
+
+def list_iterations(store: Store, run_id: str) -> list[dict[str, Any]]:
+    """The iterations of a run, the base model's (0) first, `summary` decoded."""
+    rows = store.database.query("select * from iterations where run_id = ? order by iteration", [run_id])
+    return [{**row, "summary": json.loads(row["summary"] or "{}")} for row in rows]

@@ -1,0 +1,106 @@
+"""The tables, and the named steps that bring an older database to them, each applied once and recorded.
+
+The columns are a contract: tools outside read them; add freely, rename none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+TABLES = """
+create table datasets (
+    dataset_id text primary key, name text, source text, format text, sha256 text, license text,
+    n_rows integer, created_at timestamptz);
+create table prompts (
+    dataset_id text, prompt_id text, split text, messages json, gold text, meta json,
+    primary key (dataset_id, prompt_id));
+create table runs (
+    run_id text primary key, name text, status text, config json, config_digest text, created_at timestamptz,
+    started_at timestamptz, finished_at timestamptz, error text, manifest json);
+create table iterations (
+    run_id text, iteration integer, stage text, status text, model_in text, model_in_digest text,
+    model_out text, model_out_digest text, started_at timestamptz, finished_at timestamptz, summary json,
+    primary key (run_id, iteration));
+create table assignments (
+    run_id text, iteration integer, benchmark text, prompt_id text, position integer,
+    primary key (run_id, iteration, benchmark, prompt_id));
+create table drafts (
+    run_id text, iteration integer, prompt_id text, text text, score double, finish_reason text, tokens integer,
+    primary key (run_id, iteration, prompt_id));
+create table candidates (
+    run_id text, iteration integer, prompt_id text, sample integer, principle text, raw_principle text,
+    critique text, response text, score double, gain double, status text, selected boolean, principle_id text,
+    tokens integer, finish_reason text,
+    primary key (run_id, iteration, prompt_id, sample));
+create table principles (principle_id text, text text, embedding float[], embedder text,
+    primary key (principle_id, embedder));
+create table clusters (
+    run_id text, iteration integer, cluster_id text, size integer, medoid_principle_id text, label text,
+    params json, keywords text[], trajectories integer, prompts integer, mean_gain double,
+    acceptance_rate double, datasets json, examples json,
+    primary key (run_id, iteration, cluster_id));
+create table cluster_members (
+    run_id text, iteration integer, cluster_id text, principle_id text, count integer, distance double,
+    primary key (run_id, iteration, principle_id));
+create table principle_coordinates (
+    run_id text, iteration integer, principle_id text, position integer, x double, y double,
+    primary key (run_id, iteration, principle_id));
+create table merges (
+    run_id text, iteration integer, step integer, node_left integer, node_right integer, distance double,
+    size integer, primary key (run_id, iteration, step));
+create table constitution_edits (
+    run_id text, iteration integer, seq integer, op text, args json, author text, reason text, at timestamptz,
+    primary key (run_id, iteration, seq));
+create table constitution_versions (
+    run_id text, iteration integer, version integer, message text, author text, at timestamptz, entries json,
+    approved boolean, digest text, last_seq integer, training_rows integer,
+    primary key (run_id, iteration, version));
+create table constitution_aliases (
+    run_id text, alias text, iteration integer, version integer, at timestamptz,
+    primary key (run_id, alias));
+create table training_rows (
+    run_id text, iteration integer, prompt_id text, sample integer, principle text, messages json,
+    trained integer[], weight double, version integer, origin_iteration integer,
+    primary key (run_id, iteration, prompt_id, sample));
+create table metrics (
+    run_id text, iteration integer, stage text, step integer, name text, value double, at timestamptz,
+    primary key (run_id, iteration, stage, step, name));
+create table evaluations (
+    eval_id text, prompt_id text, system text, sample integer, run_id text, iteration integer, benchmark text,
+    draft text, principle text, response text, score double, draft_score double, verdict json,
+    primary key (eval_id, prompt_id, system, sample));
+create table segments (
+    run_id text, name text, ingested_at timestamptz, rows integer, primary key (run_id, name));
+"""
+
+
+def create_tables(connection) -> None:
+    """Schema 1: every table of the contract."""
+    connection.execute(TABLES)
+
+
+MIGRATIONS: tuple[Callable, ...] = (create_tables,)
+"""In order; a migration is never changed once released, a new one is added."""
+
+
+def pending(connection) -> list[Callable]:
+    """The migrations that this database has not seen."""
+    known = connection.execute(
+        "select count(*) from information_schema.tables where table_name = 'schema_migrations'"
+    ).fetchone()[0]
+    if not known:
+        return list(MIGRATIONS)
+    done = {name for (name,) in connection.execute("select name from schema_migrations").fetchall()}
+    return [step for step in MIGRATIONS if step.__name__ not in done]
+
+
+def migrate(connection) -> None:
+    """Apply what the database has not seen yet, in one transaction each."""
+    connection.execute(
+        "create table if not exists schema_migrations (name text primary key, at timestamptz default now())"
+    )
+    for step in pending(connection):
+        connection.begin()
+        step(connection)
+        connection.execute("insert into schema_migrations (name) values (?)", [step.__name__])
+        connection.commit()

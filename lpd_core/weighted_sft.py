@@ -1,0 +1,145 @@
+"""TRL's `SFTTrainer` with a weight for every token, and micro-batches of like length.
+
+Imports torch and TRL (about ten seconds) at its top, so only `training` imports it, when it trains.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy, pad
+from transformers import PrinterCallback
+from trl import SFTTrainer
+
+from lpd_core.errors import StageFailed
+from lpd_core.label_mask import IGNORED
+from lpd_core.seeds import derive_seed
+
+Watch = Callable[[int, dict[str, float]], None]
+
+
+def optimiser_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """The rows of each optimiser step of an epoch: a shuffle by (seed, epoch) alone, cut into batches. Inside a
+    batch the longest rows come first, so that micro-batches hold rows of like length and little padding."""
+    order = list(range(len(lengths)))
+    random.Random(derive_seed(seed, "order", epoch)).shuffle(order)
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    return [sorted(batch, key=lambda row: -lengths[row]) for batch in batches]
+
+
+def plan_steps(lengths: Sequence[int], batch_size: int, epochs: float, seed: int) -> list[list[int]]:
+    """The rows of every optimiser step of a training, in order; a fraction of an epoch ends in its middle."""
+    per_epoch = math.ceil(len(lengths) / batch_size)
+    steps = math.ceil(epochs * per_epoch)
+    passes = [optimiser_batches(lengths, batch_size, seed, epoch) for epoch in range(math.ceil(steps / per_epoch))]
+    return [batch for batches in passes for batch in batches][:steps]
+
+
+@dataclass
+class BatchOrder:
+    """The sampler: row numbers in the order of `optimiser_batches`; the data loader tells it the epoch."""
+
+    lengths: Sequence[int]
+    batch_size: int
+    seed: int
+    epoch: int = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by accelerate before each epoch, also when a run is resumed in the middle of one."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        for batch in optimiser_batches(self.lengths, self.batch_size, self.seed, self.epoch):
+            yield from batch
+
+
+def collate(rows: Sequence[dict[str, Any]], pad_id: int) -> dict[str, torch.Tensor]:
+    """Rows padded on the right to the longest: `input_ids`, `labels` and `weights`, each [rows, longest].
+
+    No attention mask: under causal attention nothing looks to the right at the padding, whose labels are
+    ignored, and attention without a mask is faster. Packed rows (with `seq_lengths`) get `position_ids` that
+    begin anew with each chat, from which transformers keeps the chats apart."""
+    longest = max(len(row["input_ids"]) for row in rows)
+
+    def padded(values: Sequence[Sequence[float]], fill: float, dtype: torch.dtype) -> torch.Tensor:
+        return torch.tensor([[*value, *[fill] * (longest - len(value))] for value in values], dtype=dtype)
+
+    batch = {
+        "input_ids": padded([row["input_ids"] for row in rows], pad_id, torch.long),
+        "labels": padded([row["labels"] for row in rows], IGNORED, torch.long),
+        "weights": padded([row["weights"] for row in rows], 0.0, torch.float32),
+    }
+    if "seq_lengths" in rows[0]:
+        positions = [[place for length in row["seq_lengths"] for place in range(length)] for row in rows]
+        batch["position_ids"] = padded(positions, 0, torch.long)
+    return batch
+
+
+class WeightedSft(SFTTrainer):
+    """Minimises the weighted mean negative log-likelihood of each optimiser batch: sum of weight x loss over its
+    tokens, divided by the sum of its weights, however the batch is cut into micro-batches."""
+
+    loss_is_scaled_for_ga = True
+
+    def __init__(self, *args: Any, lengths: Sequence[int], watch: Watch, **kwargs: Any):
+        """`lengths` are the rows' tokens; `watch(step, values)` is told of every optimiser step."""
+        super().__init__(*args, **kwargs)
+        self._lengths, self._watch = lengths, watch
+        self._step_began = 0.0
+        self._scored: torch.Tensor | None = None
+        self.remove_callback(PrinterCallback)
+        self.model.get_output_embeddings().register_forward_pre_hook(self._keep_scored)
+
+    def _keep_scored(self, head: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        """Give the language-model head only the positions whose next token is trained: [1, n, hidden]. Working
+        before the head keeps the model's own treatment of its logits (scale, soft cap, bias)."""
+        return (inputs[0][self._scored].unsqueeze(0), *inputs[1:])
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """This micro-batch's share of its batch's loss; `num_items_in_batch` is the batch's sum of weights."""
+        labels, weights = inputs.pop("labels")[:, 1:], inputs.pop("weights")[:, 1:]
+        trained = labels != IGNORED
+        self._scored = pad(trained, (0, 1))
+        logits = model(**inputs, use_cache=False).logits[0]
+        losses = cross_entropy(logits.float(), labels[trained], reduction="none")
+        return (losses * weights[trained]).sum() / num_items_in_batch
+
+    def get_batch_samples(self, epoch_iterator, num_batches, device):
+        """The micro-batches of one optimiser step and the sum of their weights, where transformers counts labels."""
+        self._step_began = time.perf_counter()
+        batches = list(islice(epoch_iterator, num_batches))
+        return batches, sum(float(batch["weights"].sum(dtype=torch.float64)) for batch in batches)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Pass an optimiser step's values on, with its `seconds`. Raises `StageFailed` when the loss is no number,
+        before a checkpoint of such weights is written."""
+        super().log(logs, start_time)
+        if "loss" not in logs:  # the summary at the end of training
+            return
+        if not math.isfinite(logs["loss"]):
+            raise StageFailed(
+                f"the loss became {logs['loss']} at step {self.state.global_step}; lower m_step.learning_rate"
+            )
+        names = ("loss", "grad_norm", "learning_rate")
+        seconds = time.perf_counter() - self._step_began
+        self._watch(self.state.global_step, {**{name: float(logs[name]) for name in names}, "seconds": seconds})
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """None: TRL would write one with every checkpoint."""
+
+    def _send_telemetry(self) -> None:
+        """None: TRL would report the kind of model and data to its makers."""
+
+    def _get_train_sampler(self, train_dataset=None) -> BatchOrder:
+        batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return BatchOrder(self._lengths, batch_size, self.args.seed)

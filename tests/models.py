@@ -1,0 +1,89 @@
+"""A tiny random Llama with its own byte-level BPE tokenizer and chat template, made in a few seconds."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+CHAT_TEMPLATE = """\
+{%- for message in messages -%}
+{{- '<|im_start|>' + message['role'] + '\\n' -}}
+{%- if message['role'] == 'assistant' -%}
+{%- generation -%}{{- message['content'] + '<|im_end|>' -}}{%- endgeneration -%}
+{%- else -%}
+{{- message['content'] + '<|im_end|>' -}}
+{%- endif -%}
+{{- '\\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}
+"""
+
+SENTENCES = (
+    "Acknowledge the feeling before you offer help.",
+    "The train to the harbour leaves at nine in the morning.",
+    "Give the steps in order, and number them.",
+    "A rewrite should keep what was right in the answer.",
+    "Name one general principle that would improve your answer.",
+    "Please compare both options, then say which one you would choose and why.",
+)
+
+
+def tiny_tokenizer(vocab_size: int = 300):
+    """A byte-level BPE tokenizer of at most `vocab_size` tokens with the chat template above."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    backend.train_from_iterator(SENTENCES, trainer)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, eos_token="<|im_end|>", pad_token="<|endoftext|>"
+    )
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer
+
+
+def tiny_model(folder: Path, **overrides) -> Path:
+    """Write a random Llama (seed 0, about 60,000 parameters) with its tokenizer to `folder` and return it.
+
+    `overrides` are fields of LlamaConfig, for instance `hidden_size=64` or `vocab_size=512`."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = tiny_tokenizer(overrides.get("vocab_size", 300))
+    settings = {
+        "vocab_size": 300,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 512,
+        "tie_word_embeddings": True,
+        "initializer_range": 0.3,  # wide, so that greedy texts differ between prompts
+        "bos_token_id": None,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    } | overrides
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = LlamaForCausalLM(LlamaConfig(**settings))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return Path(folder)
+
+
+@cache
+def tiny_messages(count: int) -> tuple[tuple[dict[str, str], ...], ...]:
+    """`count` different chats of one user turn and of different lengths."""
+    words = " ".join(SENTENCES).split()
+    return tuple(
+        ({"role": "user", "content": " ".join(words[row : row + 1 + 5 * row % 17])},) for row in range(count)
+    )
