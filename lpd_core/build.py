@@ -23,12 +23,6 @@ def build_parts(config: RunConfig, cache: Path) -> Parts:
     )
 
 
-def model_path(model: str) -> str:
-    """A folder made absolute if it exists, else the hub name as it is."""
-    path = resolve_path(model)
-    return str(path.absolute()) if path.exists() else model
-
-
 def build_sampler(config: RunConfig, model: str) -> Sampler:
     """The configured sampler over the weights at `model`."""
     if config.sampler.kind == "scripted":
@@ -38,7 +32,7 @@ def build_sampler(config: RunConfig, model: str) -> Sampler:
     from lpd_core.samplers.transformers import TransformersSampler
 
     return TransformersSampler(
-        model_path(model),
+        model,
         dtype=config.model.dtype,
         device=config.model.device,
         max_length=config.model.max_length,
@@ -65,7 +59,7 @@ def build_perplexity(config: RunConfig, model: str) -> Perplexity:
     from lpd_core.samplers.perplexity import TransformersPerplexity
 
     return TransformersPerplexity(
-        model_path(model),
+        model,
         dtype=config.model.dtype,
         device=config.model.device,
         token_budget=config.sampler.token_budget,
@@ -87,7 +81,7 @@ def digest(config: RunConfig, model: str) -> str:
     """The SHA-256 over a checkpoint's safetensors; `scripted` for the fake, the name itself for a hub model."""
     if config.sampler.kind == "scripted":
         return "scripted"
-    path = Path(model_path(model))
+    path = Path(model)
     if not path.exists():
         return model
     from lpd_core.model_files import model_digest

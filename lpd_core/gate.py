@@ -6,10 +6,22 @@ immutable version. The M-step reads approved versions only.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
-from lpd_core.constitution import Constitution, entries_digest, entries_json, from_clustering, replay
-from lpd_core.errors import UserError
+from lpd_core.constitution import (
+    Constitution,
+    Edit,
+    History,
+    entries_digest,
+    entries_json,
+    from_clustering,
+    record,
+    replacements,
+    replay_log,
+)
+from lpd_core.errors import EditRefused, UserError
 from lpd_core.store import RunFolder, Store, constitutions, results
 
 
@@ -25,7 +37,29 @@ def found(store: Store, run_id: str, iteration: int) -> Constitution:
 
 def current(store: Store, run_id: str, iteration: int) -> Constitution:
     """The constitution with every edit of the log applied."""
-    return replay(found(store, run_id, iteration), constitutions.edits(store, run_id, iteration))
+    return history(store, run_id, iteration).current
+
+
+def history(store: Store, run_id: str, iteration: int) -> History:
+    """The edit log of an iteration's constitution with the states it leads to."""
+    return replay_log(found(store, run_id, iteration), constitutions.edits(store, run_id, iteration))
+
+
+def edit(
+    store: Store, run_id: str, iteration: int, op: str, args: Mapping[str, Any], author: str, reason: str = ""
+) -> Edit:
+    """Append one edit (or undo, redo, reset) to the log. Raises `EditRefused`, the log unchanged, when it is
+    impossible or another process has appended first."""
+    if constitutions.approved_version(store, run_id, iteration) is not None:
+        raise EditRefused(
+            f"iteration {iteration} of run {run_id} is approved and may be trained on already; "
+            "edit the next iteration's constitution, or start another run from here"
+        )
+    log = record(
+        history(store, run_id, iteration), op, args, author=author, at=datetime.now(UTC).isoformat(), reason=reason
+    )
+    constitutions.append_edit(store, run_id, iteration, log.edits[-1])
+    return log.edits[-1]
 
 
 def save(
@@ -58,8 +92,6 @@ def approve(store: Store, folder: RunFolder, iteration: int, author: str, messag
 
 def training_rows(store: Store, run_id: str, iteration: int, constitution: Constitution) -> int:
     """How many of the iteration's trajectories stay in the training set under a constitution."""
-    from lpd_core.constitution import replacements
-
     kept = replacements(constitution)
     return sum(
         use["trajectories"]

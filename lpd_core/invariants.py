@@ -14,6 +14,7 @@ from lpd_core.config import RunConfig
 from lpd_core.constitution import Constitution
 from lpd_core.parts import Parts
 from lpd_core.prompts import Templates, propose_chat, refine_chat
+from lpd_core.stage import model_of
 from lpd_core.store import RunFolder, Store, constitutions
 from lpd_core.types import CANDIDATE_STATUSES, Message, TrainingRow
 
@@ -173,10 +174,9 @@ def _labels_mask(e: Evidence) -> Iterator[str]:
 def _tokenizer(e: Evidence):
     if e.config.sampler.kind == "scripted":
         return None
-    from lpd_core.build import model_path
     from lpd_core.samplers.chat import load_tokenizer
 
-    return load_tokenizer(model_path(e.config.model.path), e.config.model.trust_remote_code)
+    return load_tokenizer(model_of(e.config, e.folder, 0), e.config.model.trust_remote_code)
 
 
 def _trained_tokens(tokenizer: Any, row: dict[str, Any], messages: list[Message]) -> int:

@@ -1,10 +1,10 @@
 """Which tokens of a training chat carry the loss: the trained turns' text and their end-of-turn token, only.
 
-A trained turn begins where the rendered prompt of that turn ends (the very text that the sampler sends, so that
-the M-step learns what the E-step samples) and ends with the special token that closes the turn. The place of its
-text is found by rendering the chat once more with a placeholder for it: no `{% generation %}` marks are needed.
-What a template puts between the prompt and the text (a blank, an empty <think> block) is the model's to say, and
-so is trained with it.
+A trained turn begins where the rendered prompt of that turn ends (the very text that the sampler sends, so
+that the M-step learns what the E-step samples) and ends with the special token that closes the turn. The
+place of its text is found by rendering the chat once more with a placeholder for it: no `{% generation %}`
+marks are needed. What a template puts between the prompt and the text (a blank, an empty <think> block) is
+the model's to say, and so is trained with it. What follows the last trained turn teaches nothing: left out.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lpd_core.errors import UserError, boundary
+from lpd_core.errors import UserError
+from lpd_core.samplers.chat import render
 from lpd_core.types import Message, TrainingRow
 
 IGNORED = -100
-PLACEHOLDER = "\ue000\ue001\ue002"  # private use: stands in no template and survives trimming
+Piece = tuple[list[int], int]  # token ids and the segment they belong to
+PLACEHOLDER = "\ue000"  # private use: stands in no template and survives trimming
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedRow:
-    """A row as tokens, three lists of one length: `labels` are -100 outside the trained turns, `segments` are 0
-    there and else 1, 2, ... for the first, second, ... trained turn."""
+    """A row as tokens, three lists of one length: `labels` are -100 outside the trained turns, `segments` are
+    0 there and else 1, 2, ... for the first, second, ... trained turn."""
 
     input_ids: list[int]
     labels: list[int]
@@ -33,8 +35,8 @@ class EncodedRow:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Characters [begin, end) of the rendered chat that one trained turn owns; `closing` is the id of the special
-    token they end with."""
+    """Characters [begin, end) of the rendered chat that one trained turn owns; `closing` is the id of the
+    special token they end with."""
 
     begin: int
     end: int
@@ -52,7 +54,7 @@ def encode_row(tokenizer: Any, row: TrainingRow) -> EncodedRow:
         if segment and not _decodes_to(tokenizer, ids, text[span.begin : span.end]):
             raise UserError(
                 f"{_name(row)}: turn {row.trained[segment - 1]} does not come back from its tokens as it was "
-                f"({tokenizer.decode(ids)[:60]!r}); the tokenizer alters text or the text holds special tokens"
+                f"({tokenizer.decode(ids)[:60]!r}); the tokenizer alters it, or it holds special tokens"
             )
     input_ids = [token for ids, _ in pieces for token in ids]
     segments = [segment for ids, segment in pieces for _ in ids]
@@ -63,8 +65,8 @@ def encode_row(tokenizer: Any, row: TrainingRow) -> EncodedRow:
 def token_weights(row: EncodedRow, weight: float, balanced: bool) -> list[float]:
     """Each token's weight in the loss of its batch, 0 where nothing is trained.
 
-    Balanced: a row's weights add up to `weight`, shared alike by its segments and, in each, by its tokens. Else
-    every trained token weighs `weight`. The loss is the weighted mean over the batch's tokens in both cases."""
+    Balanced: a row's weights add up to `weight`, shared alike by its segments and, in each, by its tokens.
+    Else every trained token weighs `weight`. A batch's loss is the weighted mean over its tokens."""
     if not balanced:
         return [weight if segment else 0.0 for segment in row.segments]
     present = set(row.segments) - {0}
@@ -73,7 +75,7 @@ def token_weights(row: EncodedRow, weight: float, balanced: bool) -> list[float]
 
 
 def render_training_row(tokenizer: Any, row: TrainingRow) -> list[tuple[str, bool]]:
-    """The rendered chat cut into (text, is it trained), in order; joined, the texts are the whole chat."""
+    """The rendered chat, up to its last trained turn, cut into (text, is it trained), in order."""
     text, spans = _find_spans(tokenizer, row)
     return [(part, segment > 0) for part, segment in _cut(text, spans)]
 
@@ -81,31 +83,33 @@ def render_training_row(tokenizer: Any, row: TrainingRow) -> list[tuple[str, boo
 def _find_spans(tokenizer: Any, row: TrainingRow) -> tuple[str, list[Span]]:
     """The rendered chat and the span of each trained turn."""
     turns = list(row.trained)
-    if not turns or turns != sorted(set(turns)) or not 0 <= turns[0] <= turns[-1] < len(row.messages):
+    if not turns or turns != sorted(set(turns)) or not 0 < turns[0] <= turns[-1] < len(row.messages):
         raise UserError(
-            f"{_name(row)}: the trained turns {turns} must be one or more of 0..{len(row.messages) - 1}, in order"
+            f"{_name(row)}: the trained turns {turns} must be some of 1..{len(row.messages) - 1}, in order"
         )
-    text = _render(tokenizer, row, row.messages, False)
-    return text, [_find_span(tokenizer, row, text, turn) for turn in turns]
+    text = _render(tokenizer, row, row.messages)
+    spans = [_find_span(tokenizer, row, text, turn) for turn in turns]
+    return text[: spans[-1].end], spans
 
 
 def _find_span(tokenizer: Any, row: TrainingRow, text: str, turn: int) -> Span:
-    prompt = _render(tokenizer, row, row.messages[:turn], True)
+    prompt = _render(tokenizer, row, row.messages[:turn])
     if not text.startswith(prompt):
         parting = next((i for i, (a, b) in enumerate(zip(text, prompt, strict=False)) if a != b), len(text))
         raise UserError(
-            f"{_name(row)}, turn {turn}: the chat template renders the chat before this turn differently once the "
-            f"turn is answered ({prompt[parting : parting + 40]!r} became {text[parting : parting + 40]!r}), so "
-            "training would not match sampling; use a template without this, or with thinking switched off"
+            f"{_name(row)}, turn {turn}: the chat template renders the chat before this turn differently "
+            f"once the turn is answered ({prompt[parting : parting + 40]!r} became "
+            f"{text[parting : parting + 40]!r}), so training would not match sampling; use a template "
+            "without this, or with thinking switched off"
         )
     begin = _text_begin(tokenizer, row, text, turn)
     content = row.messages[turn]["content"]
     found = next((c for c in (content, content.strip()) if c.strip() and text.startswith(c, begin)), None)
     if found is None or begin < len(prompt):
         raise UserError(
-            f"{_name(row)}, turn {turn}: the chat template does not keep the turn's text ({content[:60]!r} became "
-            f"{text[begin : begin + 60]!r}); blanks at the ends may go, but a text must not be empty nor lose or "
-            "change words such as a <think> block"
+            f"{_name(row)}, turn {turn}: the chat template does not keep the turn's text ({content[:60]!r} "
+            f"became {text[begin : begin + 60]!r}); blanks at the ends may go, but the text must not be "
+            "empty nor lose words such as a <think> block"
         )
     closing = _closing_token(tokenizer, row, turn, text[begin + len(found) :])
     end = text.index(closing, begin + len(found)) + len(closing)
@@ -114,40 +118,46 @@ def _find_span(tokenizer: Any, row: TrainingRow, text: str, turn: int) -> Span:
 
 def _text_begin(tokenizer: Any, row: TrainingRow, text: str, turn: int) -> int:
     """Where the turn's own text begins; a placeholder finds it, since the same words may occur before it."""
-    blank = {**row.messages[turn], "content": PLACEHOLDER}
-    marked = _render(tokenizer, row, (*row.messages[:turn], blank, *row.messages[turn + 1 :]), False)
-    begin = marked.find(PLACEHOLDER)
+    placeholder = PLACEHOLDER
+    while placeholder in text:
+        placeholder += PLACEHOLDER
+    blank = {**row.messages[turn], "content": placeholder}
+    marked = _render(tokenizer, row, (*row.messages[:turn], blank, *row.messages[turn + 1 :]))
+    begin = marked.find(placeholder)
     if begin < 0 or marked[:begin] != text[:begin]:
         raise UserError(f"{_name(row)}: the chat template does not show the text of turn {turn} in its place")
     return begin
 
 
 def _closing_token(tokenizer: Any, row: TrainingRow, turn: int, rest: str) -> str:
-    """The special token that stands, after blanks at most, at the beginning of what follows the turn's text."""
+    """The special token at the beginning of what follows the turn's text, after blanks at most."""
     following = rest.lstrip()
-    specials = [token for token in tokenizer.get_added_vocab() if token.strip() and following.startswith(token)]
+    added = tokenizer.get_added_vocab()
+    specials = [token for token in added if token.strip() and following.startswith(token)]
     if not specials:
         raise UserError(
-            f"{_name(row)}, turn {turn}: no special token closes the turn (its text is followed by {rest[:30]!r}), "
-            "so the model could not learn to stop; use a chat template that ends assistant turns with one"
+            f"{_name(row)}, turn {turn}: no special token closes the turn (after its text comes "
+            f"{rest[:30]!r}), so the model could not learn to stop; use a chat template that ends assistant "
+            "turns with one"
         )
     return max(specials, key=len)
 
 
 def _cut(text: str, spans: Sequence[Span]) -> list[tuple[str, int]]:
-    """The text as consecutive (part, segment), segment 0 being context; no part is empty."""
+    """The text as consecutive (part, segment), segment 0 being context."""
     parts, at = [], 0
     for segment, span in enumerate(spans, start=1):
         parts += [(text[at : span.begin], 0), (text[span.begin : span.end], segment)]
         at = span.end
-    return [part for part in (*parts, (text[at:], 0)) if part[0]]
+    return parts
 
 
-def _tokenise_at_once(tokenizer: Any, text: str, spans: Sequence[Span]) -> list[tuple[list[int], int]] | None:
-    """The whole chat's tokens as (ids, segment) in order; None where a trained turn does not begin with a token
-    of its own, because a character of its prompt and one of its text share a token."""
+def _tokenise_at_once(tokenizer: Any, text: str, spans: Sequence[Span]) -> list[Piece] | None:
+    """The whole chat's tokens in pieces; None where a trained turn does not begin with a token of its own,
+    because a character of its prompt and one of its text share one."""
     ids = _tokenise(tokenizer, text)
-    pieces, at = [], 0
+    pieces: list[Piece] = []
+    at = 0
     for segment, span in enumerate(spans, start=1):
         prompt = _tokenise(tokenizer, text[: span.begin])
         if ids[: len(prompt)] != prompt or span.closing not in ids[len(prompt) :]:
@@ -155,11 +165,11 @@ def _tokenise_at_once(tokenizer: Any, text: str, spans: Sequence[Span]) -> list[
         stop = ids.index(span.closing, len(prompt)) + 1
         pieces += [(ids[at : len(prompt)], 0), (ids[len(prompt) : stop], segment)]
         at = stop
-    return [*pieces, (ids[at:], 0)]
+    return pieces
 
 
-def _tokenise_apart(tokenizer: Any, text: str, spans: Sequence[Span]) -> list[tuple[list[int], int]]:
-    """The chat tokenised part by part, as it is when sampled: the prompt's tokens, then those of the answer."""
+def _tokenise_apart(tokenizer: Any, text: str, spans: Sequence[Span]) -> list[Piece]:
+    """The chat tokenised part by part, as when sampled: the prompt's tokens, then those of the answer."""
     return [(_tokenise(tokenizer, part), segment) for part, segment in _cut(text, spans)]
 
 
@@ -173,11 +183,12 @@ def _decodes_to(tokenizer: Any, ids: Sequence[int], text: str) -> bool:
     return unicodedata.normalize("NFC", decoded).strip() == unicodedata.normalize("NFC", text).strip()
 
 
-def _render(tokenizer: Any, row: TrainingRow, messages: Sequence[Message], prompt: bool) -> str:
-    with boundary(UserError, f"render {_name(row)} with the model's chat template"):
-        return tokenizer.apply_chat_template(
-            [dict(message) for message in messages], tokenize=False, add_generation_prompt=prompt
-        )
+def _render(tokenizer: Any, row: TrainingRow, messages: Sequence[Message]) -> str:
+    """The chat as the sampler renders it, with the beginning of the assistant's next turn."""
+    try:
+        return render(tokenizer, messages)
+    except UserError as cause:
+        raise UserError(f"{_name(row)}: {cause}") from cause
 
 
 def _name(row: TrainingRow) -> str:

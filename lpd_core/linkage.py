@@ -50,8 +50,8 @@ class _Groups:
 
 @dataclass
 class _Lists:
-    """The nearest groups of each of m: neighbour [m, LISTED], similarity [m, LISTED] (-inf: an unused place)
-    and bound [m], which no group outside the list exceeds in similarity."""
+    """The nearest groups of each of m: neighbour [m, LISTED], similarity [m, LISTED] and bound [m], which no
+    group outside the list exceeds in similarity. An unused place names the group itself, at -inf."""
 
     neighbour: torch.Tensor
     similarity: torch.Tensor
@@ -225,9 +225,10 @@ def _trim(groups: _Groups, neighbour, similarity, bound, changed) -> _Lists:
     similarity[rows, places] = _products(groups.single, rows, neighbour[rows, places])
     neighbour, order = neighbour.sort(dim=1)
     similarity = similarity.gather(1, order)
-    unused = neighbour == torch.arange(len(changed))[:, None]
+    own = torch.arange(len(changed))[:, None]
+    unused = neighbour == own
     unused[:, 1:] |= neighbour[:, 1:] == neighbour[:, :-1]
-    similarity[unused] = -torch.inf
+    neighbour, similarity = neighbour.where(~unused, own), similarity.masked_fill(unused, -torch.inf)
     top = similarity.topk(LISTED + 1)
     bound = torch.maximum(bound, top.values[:, LISTED])
     kept = top.indices[:, :LISTED]

@@ -17,7 +17,7 @@ from lpd_core.events import Measured
 from lpd_core.parts import Sampler
 from lpd_core.prompts import refine_chat, training_row
 from lpd_core.seeds import derive_seed
-from lpd_core.stage import Stage, TimedSampler
+from lpd_core.stage import Stage, TimedSampler, model_of
 from lpd_core.store import constitutions, corpora, results
 from lpd_core.types import SampleRequest, TrainingJob, Trajectory
 
@@ -87,11 +87,10 @@ def learn(stage: Stage) -> None:
             f"iteration {stage.iteration} has no training rows: no candidate gained, or every cluster was pruned; "
             "raise e_step.n, lower e_step.margin, or restore a cluster"
         )
-    base = stage.config.m_step.start == "base"
-    model_in = stage.config.model.path if base else stage.model_in
+    start = 0 if stage.config.m_step.start == "base" else stage.iteration - 1
     job = TrainingJob(
         rows=tuple(rows),
-        model_in=model_in,
+        model_in=model_of(stage.config, stage.folder, start),
         model_out=str(stage.folder.checkpoint(stage.iteration)),
         work_dir=str(stage.folder.root / "training" / f"iter-{stage.iteration}"),
         seed=derive_seed(stage.config.seed, stage.iteration, "train") % 2**31,

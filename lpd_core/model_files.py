@@ -30,7 +30,8 @@ def check_model_folder(path: Path) -> None:
         )
     torn = [file.name for file in weights if not _is_whole_safetensors(file)]
     if torn or not _has_all_shards(path):
-        raise UserError(f"the weights in {path} are incomplete ({', '.join(torn) or 'a shard is missing'}); copy them again")
+        missing = ", ".join(torn) or "a shard is missing"
+        raise UserError(f"the weights in {path} are incomplete ({missing}); copy them again")
 
 
 def model_digest(folder: Path) -> str:
@@ -51,7 +52,7 @@ def last_whole_checkpoint(work_dir: Path) -> Path | None:
     """The newest `checkpoint-N` that a killed trainer finished writing, after removing any newer, torn one.
 
     The trainer writes in place, so the newest may be torn; left there, it would count among those kept."""
-    numbered = {int(folder.name.removeprefix("checkpoint-")): folder for folder in work_dir.glob("checkpoint-*")}
+    numbered = {int(path.name.removeprefix("checkpoint-")): path for path in work_dir.glob("checkpoint-*")}
     for _, folder in sorted(numbered.items(), reverse=True):
         if _is_whole_checkpoint(folder):
             return folder
@@ -81,6 +82,8 @@ def _is_whole_safetensors(file: Path) -> bool:
 
 
 def _has_all_shards(folder: Path) -> bool:
-    indexes = list(folder.glob("*.safetensors.index.json"))
-    named = {name for index in indexes for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
-    return all((folder / name).is_file() for name in named)
+    for index in folder.glob("*.safetensors.index.json"):
+        shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        if not all((folder / shard).is_file() for shard in shards):
+            return False
+    return True

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from lpd_core.config import RunConfig
+from lpd_core.config import RunConfig, resolve_path
 from lpd_core.events import Progress, StageStarted
 from lpd_core.parts import Emit, Parts
 from lpd_core.prompts import Templates
@@ -60,8 +60,11 @@ class Stage:
 
 
 def model_of(config: RunConfig, folder: RunFolder, iteration: int) -> str:
-    """The path of M_t: the configured model for 0, else the iteration's checkpoint."""
-    return config.model.path if iteration <= 0 else str(folder.checkpoint(iteration))
+    """The path of M_t: the configured model (a folder or a hub name) for 0, else the iteration's checkpoint."""
+    if iteration > 0:
+        return str(folder.checkpoint(iteration))
+    path = resolve_path(config.model.path)
+    return str(path.absolute()) if config.model.path and path.exists() else config.model.path
 
 
 def work_in_chunks(

@@ -26,8 +26,8 @@ Watch = Callable[[int, dict[str, float]], None]
 
 
 def optimiser_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """The rows of each optimiser step of an epoch: a shuffle by (seed, epoch) alone, cut into batches. Inside a
-    batch the longest rows come first, so that micro-batches hold rows of like length and little padding."""
+    """The rows of each optimiser step of an epoch: a shuffle by (seed, epoch) alone, cut into batches. Inside
+    a batch the longest rows come first, so that micro-batches hold rows of like length and little padding."""
     order = list(range(len(lengths)))
     random.Random(derive_seed(seed, "order", epoch)).shuffle(order)
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
@@ -38,7 +38,9 @@ def plan_steps(lengths: Sequence[int], batch_size: int, epochs: float, seed: int
     """The rows of every optimiser step of a training, in order; a fraction of an epoch ends in its middle."""
     per_epoch = math.ceil(len(lengths) / batch_size)
     steps = math.ceil(epochs * per_epoch)
-    passes = [optimiser_batches(lengths, batch_size, seed, epoch) for epoch in range(math.ceil(steps / per_epoch))]
+    passes = [
+        optimiser_batches(lengths, batch_size, seed, epoch) for epoch in range(math.ceil(steps / per_epoch))
+    ]
     return [batch for batches in passes for batch in batches][:steps]
 
 
@@ -86,8 +88,8 @@ def collate(rows: Sequence[dict[str, Any]], pad_id: int) -> dict[str, torch.Tens
 
 
 class WeightedSft(SFTTrainer):
-    """Minimises the weighted mean negative log-likelihood of each optimiser batch: sum of weight x loss over its
-    tokens, divided by the sum of its weights, however the batch is cut into micro-batches."""
+    """Minimises the weighted mean negative log-likelihood of each optimiser batch: the sum of weight x loss
+    over its tokens, divided by the sum of its weights, however the batch is cut into micro-batches."""
 
     loss_is_scaled_for_ga = True
 
@@ -100,13 +102,13 @@ class WeightedSft(SFTTrainer):
         self.remove_callback(PrinterCallback)
         self.model.get_output_embeddings().register_forward_pre_hook(self._keep_scored)
 
-    def _keep_scored(self, head: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        """Give the language-model head only the positions whose next token is trained: [1, n, hidden]. Working
-        before the head keeps the model's own treatment of its logits (scale, soft cap, bias)."""
+    def _keep_scored(self, head: torch.nn.Module, inputs: tuple[torch.Tensor, ...]):
+        """Give the language-model head only the positions whose next token is trained: [1, n, hidden]. What
+        the model does with its logits afterwards (scale, soft cap) stays its own."""
         return (inputs[0][self._scored].unsqueeze(0), *inputs[1:])
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """This micro-batch's share of its batch's loss; `num_items_in_batch` is the batch's sum of weights."""
+        """This micro-batch's share of its batch's loss; `num_items_in_batch` is that one's summed weights."""
         labels, weights = inputs.pop("labels")[:, 1:], inputs.pop("weights")[:, 1:]
         trained = labels != IGNORED
         self._scored = pad(trained, (0, 1))
@@ -115,14 +117,14 @@ class WeightedSft(SFTTrainer):
         return (losses * weights[trained]).sum() / num_items_in_batch
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
-        """The micro-batches of one optimiser step and the sum of their weights, where transformers counts labels."""
+        """One optimiser step's micro-batches and their summed weights (transformers would count labels)."""
         self._step_began = time.perf_counter()
         batches = list(islice(epoch_iterator, num_batches))
         return batches, sum(float(batch["weights"].sum(dtype=torch.float64)) for batch in batches)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Pass an optimiser step's values on, with its `seconds`. Raises `StageFailed` when the loss is no number,
-        before a checkpoint of such weights is written."""
+        """Pass an optimiser step's values on, with its `seconds`. Raises `StageFailed` when the loss is no
+        number, before a checkpoint of such weights is written."""
         super().log(logs, start_time)
         if "loss" not in logs:  # the summary at the end of training
             return
@@ -132,7 +134,9 @@ class WeightedSft(SFTTrainer):
             )
         names = ("loss", "grad_norm", "learning_rate")
         seconds = time.perf_counter() - self._step_began
-        self._watch(self.state.global_step, {**{name: float(logs[name]) for name in names}, "seconds": seconds})
+        self._watch(
+            self.state.global_step, {**{name: float(logs[name]) for name in names}, "seconds": seconds}
+        )
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """None: TRL would write one with every checkpoint."""

@@ -5,6 +5,7 @@ Knows nothing of the constitution an edit is made on; whether an id exists is fo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -34,7 +35,7 @@ def _writable(text: str) -> str:
 
 
 def _distinct(ids: list[str]) -> list[str]:
-    twice = sorted({each for each in ids if ids.count(each) > 1}) if len(set(ids)) < len(ids) else []
+    twice = [each for each, times in Counter(ids).items() if times > 1]
     if twice:
         raise ValueError(f"names {', '.join(twice[:3])} twice")
     return ids
@@ -107,9 +108,10 @@ class Merge(Arguments):
 class Split(OneEntry):
     groups: Annotated[list[Ids], Field(min_length=2), BeforeValidator(_as_list)]
     """The members of each part, as principle ids: together all members, each once."""
-    medoids: Annotated[list[Id], BeforeValidator(_as_list)] | None = None
-    """The member that represents each part, in the order of the groups; if absent, the entry's own text stays
-    with the part that holds its medoid and each other part is represented by its most frequent member."""
+    medoids: Annotated[list[Id | None], BeforeValidator(_as_list)] | None = None
+    """The member that represents each part, in the order of the groups. Where absent or null, the entry's
+    text stays with the part that holds its medoid (a person's own text with the part of most trajectories),
+    and another part is represented by its most frequent member."""
 
     @model_validator(mode="after")
     def _one_medoid_a_group(self) -> Split:
@@ -154,6 +156,8 @@ class Add(Arguments):
     """A principle in a person's own words."""
     label: Text | None = None
     """Its short name; the text if absent."""
+    note: Note = ""
+    """A remark."""
     principle_ids: Ids | None = None
     """Principles that join it from other active entries or from the unclustered ones."""
 
@@ -197,7 +201,7 @@ def parse_arguments(op: str, args: Mapping[str, Any]) -> Arguments:
 
 def plain(arguments: Arguments) -> dict[str, Any]:
     """The arguments as the log keeps them: plain JSON values, without those left out."""
-    return arguments.model_dump(exclude_none=True)
+    return arguments.model_dump(exclude_none=True, exclude_defaults=True)
 
 
 def _explain(op: str, error: Mapping[str, Any]) -> str:

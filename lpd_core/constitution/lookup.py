@@ -29,7 +29,9 @@ def find_active(constitution: Constitution, entry_id: str) -> Entry:
     if entry.status == "pruned":
         raise EditRefused(f"entry {entry_id} is pruned; restore it first")
     if entry.status != "active":
-        raise EditRefused(f"entry {entry_id} was {entry.status} into {' and '.join(entry.into)}; edit that instead")
+        raise EditRefused(
+            f"entry {entry_id} was {entry.status} into {' and '.join(entry.into)}; edit that instead"
+        )
     return entry
 
 
@@ -39,7 +41,9 @@ def find_members(entry: Entry, principle_ids: Iterable[str]) -> dict[str, Member
     strangers = [each for each in principle_ids if each not in members]
     if strangers:
         allowed = some([member.principle_id for member in entry.members]) or "it has none"
-        raise EditRefused(f"{some(strangers)}: not among the members of entry {entry.entry_id}; they are: {allowed}")
+        raise EditRefused(
+            f"{some(strangers)}: not among the members of entry {entry.entry_id}; they are: {allowed}"
+        )
     return {each: members[each] for each in principle_ids}
 
 
@@ -54,7 +58,9 @@ def find_holder(constitution: Constitution, principle_id: str) -> Entry | None:
         raise EditRefused(f"there is no principle {principle_id!r} in this constitution")
     entry = constitution.by_id[constitution.home[principle_id]]
     if entry.status == "pruned":
-        raise EditRefused(f"principle {principle_id} is in entry {entry.entry_id}, which is pruned; restore that first")
+        raise EditRefused(
+            f"principle {principle_id} is in entry {entry.entry_id}, which is pruned; restore that first"
+        )
     return entry
 
 

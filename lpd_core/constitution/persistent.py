@@ -13,7 +13,8 @@ from zlib import crc32
 
 Value = TypeVar("Value")
 FILL = 32
-"""Average number of keys in a bucket when the map is laid out, and a quarter of what makes it lay out anew."""
+"""Average number of keys in a bucket when the map is laid out, and a quarter of what makes it lay out
+anew."""
 
 
 class PersistentMap(Mapping[str, Value]):

@@ -36,8 +36,8 @@ class Entry:
     """One principle of the constitution. `text` replaces the principle of every trajectory of its members.
 
     `label` is a short name for people. `medoid_principle_id` is the member whose text this is, None when the
-    text is a person's own. `accepted` says that a person accepted the entry with its present text and members.
-    A member's distance is that to the mean of the cluster in which it was found."""
+    text is a person's own. `accepted` says that a person accepted the entry with its present text and
+    members. A member's distance is that to the mean of the cluster in which it was found."""
 
     entry_id: str
     label: str
@@ -112,9 +112,11 @@ class Tally:
     total: Share
 
 
-def from_clustering(clustering: Clustering, texts: Mapping[str, str], pinned: Collection[str] = ()) -> Constitution:
-    """The constitution that a clustering proposes, before any edit. `pinned` names clusters that carry a pinned
-    entry of the iteration before; a cluster without a medoid takes its label as its text.
+def from_clustering(
+    clustering: Clustering, texts: Mapping[str, str], pinned: Collection[str] = ()
+) -> Constitution:
+    """The constitution that a clustering proposes, before any edit. `pinned` names clusters that carry a
+    pinned entry of the iteration before; a cluster without a medoid takes its label as its text.
 
     Raises `DataError` when a text is missing or the clusters are not disjoint."""
     return assemble(
@@ -146,8 +148,12 @@ def assemble(
     for entry in entries:
         if entry.entry_id in by_id:
             raise DataError(f"two entries have the id {entry.entry_id!r}; ids are unique")
-        if entry.medoid_principle_id and entry.medoid_principle_id not in {m.principle_id for m in entry.members}:
-            raise DataError(f"entry {entry.entry_id}: its medoid {entry.medoid_principle_id} is none of its members")
+        if entry.medoid_principle_id and entry.medoid_principle_id not in {
+            m.principle_id for m in entry.members
+        }:
+            raise DataError(
+                f"entry {entry.entry_id}: its medoid {entry.medoid_principle_id} is none of its members"
+            )
         by_id[entry.entry_id] = entry
     home = [(m.principle_id, e.entry_id) for e in by_id.values() if e.holds_members for m in e.members]
     single = [(each.member.principle_id, each) for each in pruned]
@@ -163,7 +169,7 @@ def assemble(
         PersistentMap(single),
         PersistentMap(loose),
         {principle_id: _own_text(principle_id, texts) for principle_id in sorted(places)},
-        _free_prefix(by_id) if prefix is None else prefix,
+        free_prefix(by_id) if prefix is None else prefix,
     )
 
 
@@ -173,8 +179,10 @@ def _own_text(principle_id: str, texts: Mapping[str, str]) -> str:
     return texts[principle_id]
 
 
-def _free_prefix(ids: Iterable[str]) -> str:
-    # A pinned entry may come from the iteration before as "e17"; edit 17 of this one must not reuse that.
+def free_prefix(ids: Iterable[str]) -> str:
+    """A prefix for the ids of new entries, "e" or more of them, that none of these ids begins with.
+
+    A pinned entry may come from the iteration before as "e17"; edit 17 of this one must not reuse that."""
     taken = [re.match(r"(e+)\d", entry_id) for entry_id in ids]
     return "e" * (1 + max((len(match[1]) for match in taken if match), default=0))
 
@@ -186,8 +194,8 @@ def natural_key(entry_id: str) -> list[tuple[int, int, str]]:
 
 
 def replacement(constitution: Constitution, principle_id: str) -> str | None:
-    """The text that stands for a principle: its entry's, or None when it or its entry is pruned; an unclustered
-    principle keeps its own. Raises `KeyError` for an unknown principle."""
+    """The text that stands for a principle: its entry's, or None when it or its entry is pruned; an
+    unclustered principle keeps its own. Raises `KeyError` for an unknown principle."""
     if principle_id in constitution.pruned:
         return None
     if principle_id in constitution.unclustered:
@@ -197,8 +205,9 @@ def replacement(constitution: Constitution, principle_id: str) -> str | None:
 
 
 def replacements(constitution: Constitution) -> dict[str, str | None]:
-    """The label replacement map, for every principle: the text that replaces it, or None when its trajectories
-    leave the training set. The principles in `constitution.unclustered` map to their own text."""
+    """The label replacement map, for every principle: the text that replaces it, or None when its
+    trajectories leave the training set. The principles in `constitution.unclustered` map to their own
+    text."""
     texts: dict[str, str | None] = {
         member.principle_id: entry.text if entry.status == "active" else None
         for entry in constitution.by_id.values()

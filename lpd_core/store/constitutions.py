@@ -93,7 +93,7 @@ def _merges(store: Store, run_id: str, iteration: int) -> tuple[Merge, ...]:
 def edits(store: Store, run_id: str, iteration: int) -> list[Edit]:
     """The edit log of an iteration's constitution, oldest first."""
     rows = store.database.query(
-        """select seq, op, args, author, reason, at from constitution_edits
+        """select seq, op, args, author, reason, "at" from constitution_edits
            where run_id = ? and iteration = ? order by seq""",
         [run_id, iteration],
     )
@@ -135,7 +135,7 @@ def add_version(store: Store, row: Mapping[str, Any]) -> int:
             "select coalesce(max(version), 0) + 1 from constitution_versions where run_id = ? and iteration = ?",
             [row["run_id"], row["iteration"]],
         ).fetchone()[0]
-        names = ["version", *row]
+        names = [f'"{name}"' for name in ("version", *row)]
         connection.execute(
             f"insert into constitution_versions ({', '.join(names)}) values ({', '.join('?' for _ in names)})",
             [number, *row.values()],

@@ -49,21 +49,21 @@ create table merges (
     run_id text, iteration integer, step integer, node_left integer, node_right integer, distance double,
     size integer, primary key (run_id, iteration, step));
 create table constitution_edits (
-    run_id text, iteration integer, seq integer, op text, args json, author text, reason text, at timestamptz,
+    run_id text, iteration integer, seq integer, op text, args json, author text, reason text, "at" timestamptz,
     primary key (run_id, iteration, seq));
 create table constitution_versions (
-    run_id text, iteration integer, version integer, message text, author text, at timestamptz, entries json,
+    run_id text, iteration integer, version integer, message text, author text, "at" timestamptz, entries json,
     approved boolean, digest text, last_seq integer, training_rows integer,
     primary key (run_id, iteration, version));
 create table constitution_aliases (
-    run_id text, alias text, iteration integer, version integer, at timestamptz,
+    run_id text, alias text, iteration integer, version integer, "at" timestamptz,
     primary key (run_id, alias));
 create table training_rows (
     run_id text, iteration integer, prompt_id text, sample integer, principle text, messages json,
     trained integer[], weight double, version integer, origin_iteration integer,
     primary key (run_id, iteration, prompt_id, sample));
 create table metrics (
-    run_id text, iteration integer, stage text, step integer, name text, value double, at timestamptz,
+    run_id text, iteration integer, stage text, step integer, name text, value double, "at" timestamptz,
     primary key (run_id, iteration, stage, step, name));
 create table evaluations (
     eval_id text, prompt_id text, system text, sample integer, run_id text, iteration integer, benchmark text,
@@ -97,7 +97,7 @@ def pending(connection) -> list[Callable]:
 def migrate(connection) -> None:
     """Apply what the database has not seen yet, in one transaction each."""
     connection.execute(
-        "create table if not exists schema_migrations (name text primary key, at timestamptz default now())"
+        'create table if not exists schema_migrations (name text primary key, "at" timestamptz default now())'
     )
     for step in pending(connection):
         connection.begin()

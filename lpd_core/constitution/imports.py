@@ -1,0 +1,186 @@
+"""Principles from files that others wrote: a text, a list, or the result of an Inverse Constitutional AI run.
+
+Read by their ending: .jsonl (objects with `principle`), .json and .yaml (see `_from_values`), .md (the items
+of its lists), any other as text, a principle a line.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lpd_core.constitution.document import SCHEMA, from_document, load_yaml
+from lpd_core.constitution.markdown import unescape
+from lpd_core.errors import DataError
+
+PROBLEMS_SHOWN = 3
+_NUMBERING = re.compile(r"^(?:\d+[.)]|[-*•])\s+")
+_SHAPES = (
+    "a list of principles, a mapping from id to principle, principle lists by version, votes by id, "
+    f"numbered lines in one string, or a {SCHEMA} document"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedPrinciple:
+    """A principle as the file states it, with the name and the remark it has there."""
+
+    text: str
+    label: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What a file holds, in its order, repeats included; `notices` say what a person should know about it."""
+
+    principles: tuple[ImportedPrinciple, ...]
+    notices: tuple[str, ...] = ()
+
+
+def read_principles(path: Path) -> Imported:
+    """The principles of a file. Raises `DataError` naming the file and the line (in a list: the item) at
+    fault."""
+    readers: dict[str, Callable[[str, Path], Imported]] = {
+        ".jsonl": lambda text, _: _from_json_lines(text),
+        ".json": lambda text, path: _from_values(_json(text), path),
+        ".yaml": lambda text, path: _from_values(load_yaml(text), path),
+        ".yml": lambda text, path: _from_values(load_yaml(text), path),
+        ".md": lambda text, _: _from_markdown(text),
+    }
+    try:
+        found = readers.get(path.suffix.lower(), lambda text, _: _from_lines(text))(_text(path), path)
+    except DataError as cause:
+        raise DataError(f"{path}: {cause}", cause.problems) from cause
+    if not found.principles:
+        raise DataError(f"{path}: holds no principles")
+    return found
+
+
+def additions(imported: Imported) -> list[dict[str, str]]:
+    """Arguments of the `add` edits that make pinned entries of imported principles, each text once."""
+    once = {principle.text: principle for principle in reversed(imported.principles)}
+    return [
+        {name: value for name, value in (("text", p.text), ("label", p.label), ("note", p.note)) if value}
+        for p in reversed(once.values())
+    ]
+
+
+def _text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError as cause:
+        raise DataError(f"cannot be read: {cause.strerror}") from cause
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as cause:
+        line = content.count(b"\n", 0, cause.start) + 1
+        raise DataError(f"line {line}: not UTF-8; save the file as UTF-8") from cause
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as cause:
+        raise DataError(f"line {cause.lineno}: not JSON: {cause.msg}") from cause
+
+
+def _from_lines(text: str) -> Imported:
+    lines = (_NUMBERING.sub("", line.strip()) for line in text.splitlines())
+    return Imported(tuple(ImportedPrinciple(line) for line in lines if line))
+
+
+def _from_markdown(text: str) -> Imported:
+    """The items of the outermost lists; headings, paragraphs and details are for people."""
+    items = (_NUMBERING.sub("", line).strip() for line in text.splitlines() if _NUMBERING.match(line))
+    return Imported(tuple(ImportedPrinciple(unescape(item)) for item in items if item))
+
+
+def _from_json_lines(text: str) -> Imported:
+    rows = [(f"line {n}", line) for n, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    return _from_items((where, lambda line=line: json.loads(line)) for where, line in rows)
+
+
+def _from_values(values: Any, path: Path) -> Imported:
+    if isinstance(values, str):
+        return _from_lines(values)
+    if isinstance(values, list):
+        return _from_items((f"item {n}", lambda v=v: v) for n, v in enumerate(values, start=1))
+    if not isinstance(values, Mapping) or not values:
+        raise DataError(f"holds {type(values).__name__}; what can be imported is {_SHAPES}")
+    if "schema" in values:
+        active = from_document(values).active
+        return Imported(tuple(ImportedPrinciple(e.text, e.label, e.note) for e in active))
+    if all(isinstance(value, Mapping) and "for" in value for value in values.values()):
+        return _from_votes(values, path)
+    if all(isinstance(value, list) for value in values.values()):
+        return _from_versions(values)
+    return _from_items(
+        (f"key {key}", lambda k=key, v=v: {"principle": v, "name": str(k)}) for key, v in values.items()
+    )
+
+
+def _from_items(items: Iterable[tuple[str, Callable[[], Any]]]) -> Imported:
+    """Strings, or objects with `principle` (or `text`) and perhaps `name` (or `label`) and `note`."""
+    principles, problems = [], []
+    for where, read in items:
+        try:
+            principles.append(_principle(read()))
+        except ValueError as cause:
+            problems.append(f"{where}: {cause}")
+    if problems:
+        more = f"; and {len(problems) - PROBLEMS_SHOWN} more" if len(problems) > PROBLEMS_SHOWN else ""
+        raise DataError("; ".join(problems[:PROBLEMS_SHOWN]) + more, problems)
+    return Imported(tuple(principles))
+
+
+def _principle(value: Any) -> ImportedPrinciple:
+    if isinstance(value, Mapping):
+        fields = [value.get("principle", value.get("text")), value.get("name", value.get("label", ""))]
+        text, label, note = (*fields, value.get("note", ""))
+    else:
+        text, label, note = value, "", ""
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError(f"no principle in {value!r:.60}; give a text, or an object with `principle`")
+    return ImportedPrinciple(text.strip(), str(label or "").strip(), str(note or "").strip())
+
+
+def _from_versions(values: Mapping[str, list[Any]]) -> Imported:
+    """{version: [{info, principles_short_version: [...]}, ...]}, as Inverse Constitutional AI ships its
+    own."""
+    items = []
+    for version, groups in values.items():
+        for group in groups:
+            if not isinstance(group, Mapping) or not isinstance(group.get("principles_short_version"), list):
+                raise DataError(
+                    f"key {version}: no list `principles_short_version`; what can be imported is {_SHAPES}"
+                )
+            note = f"{version}: {group.get('info', '')}".strip(": ")
+            items += [
+                (version, {"principle": text, "note": note}) for text in group["principles_short_version"]
+            ]
+    return _from_items((f"key {version}", lambda v=v: v) for version, v in items)
+
+
+def _from_votes(values: Mapping[str, Mapping[str, Any]], path: Path) -> Imported:
+    """Votes by cluster id. The principles stand in another file of the same run, looked for beside this
+    one."""
+    sibling = path.with_name(path.name.replace("041_votes", "030_distilled_principles"))
+    texts = _json(_text(sibling)) if sibling != path and sibling.is_file() else {}
+    nameless = [key for key in values if not isinstance(texts.get(key), str)]
+    principles = [
+        ImportedPrinciple(
+            text=f"principle {key}" if key in nameless else texts[key].strip(),
+            label=str(key),
+            note="votes: " + ", ".join(f"{number} {vote}" for vote, number in votes.items()),
+        )
+        for key, votes in values.items()
+    ]
+    if not nameless:
+        return Imported(tuple(principles), (f"votes only; the texts come from {sibling.name} beside it",))
+    missing = f"votes only, and no text for {len(nameless)} ids, which stand in its place; put {sibling.name} beside it"
+    return Imported(tuple(principles), (missing,))

@@ -1,0 +1,183 @@
+"""Doing the edits of one log again on another clustering, as far as they apply there.
+
+The curator's decisions of one iteration are proposed for the next: entries are named by what continues them
+(`lineage.successors` of the two clusterings), principles by their ids. Each edit becomes an edit of the new
+log, and the report says which were applied as they are, which were adapted, and which could not be applied.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from lpd_core.constitution.arguments import parse_arguments, plain
+from lpd_core.constitution.edits import MAKING, Edit
+from lpd_core.constitution.log import History, effective_edits, record
+from lpd_core.constitution.lookup import find_active, some
+from lpd_core.constitution.state import Constitution
+from lpd_core.errors import EditRefused
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one edit: `seq` is its number in the old log, `new_seq` in the new one (None: not
+    applied)."""
+
+    seq: int
+    op: str
+    status: Literal["applied", "adapted", "not_applied"]
+    reason: str
+    new_seq: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """The history with the new edits, and the report."""
+
+    history: History
+    outcomes: tuple[Outcome, ...]
+
+
+@dataclass
+class _Translation:
+    """From the old log's names to those of the constitution `here`; `losses` say what the edit at hand had to
+    give up, `old_id` and `new_id` how the ids of what it makes begin in each log."""
+
+    ids: dict[str, str]
+    continued: Counter[str]
+    here: Constitution
+    old_id: str = ""
+    new_id: str = ""
+    losses: list[str] = field(default_factory=list)
+
+
+def replay(
+    edits: Iterable[Edit], on: History, match: Mapping[str, str], at: str, prefix: str = "e"
+) -> Replayed:
+    """Apply a log's edits, without those undone, to another history.
+
+    `match` maps the entries of the clustering that the log began with to those of this one; `prefix` is that
+    of the log's constitution. An edit that cannot be applied is reported, never raised."""
+    words = _Translation(dict(match), Counter(match.values()), on.current)
+    outcomes = []
+    for edit in effective_edits(edits):
+        words.here, words.losses = on.current, []
+        words.old_id, words.new_id = f"{prefix}{edit.seq}", f"{on.current.prefix}{len(on.edits) + 1}"
+        done, status, reason = on, "not_applied", ""
+        try:
+            done = _redo(edit, on, words, at)
+            status, reason = "adapted" if words.losses else "applied", "; ".join(words.losses)
+        except EditRefused as cause:
+            reason = str(cause)
+        new_seq = len(done.edits) if done is not on else None
+        outcomes.append(Outcome(edit.seq, edit.op, status, reason, new_seq))
+        on = done
+    return Replayed(on, tuple(outcomes))
+
+
+def _redo(edit: Edit, on: History, words: _Translation, at: str) -> History:
+    """The history with the translated edit, or as it is when what the edit makes is here already."""
+    op, args = edit.op, _translated(edit, words)
+    made = _split(words, args) if op == "split" else {words.old_id: words.new_id}
+    twin = args["ids"][0] if op == "merge" and len(args["ids"]) == 1 else _same_text(words, op, args)
+    if twin:
+        words.losses.append(f"entry {twin} is what it would make")
+        made = {words.old_id: twin}
+        own_words = op == "merge" and "text" in args
+        op, args = ("reword", {"id": twin, "text": args["text"]}) if own_words else ("", {})
+    if op:
+        reason = f"replay of edit {edit.seq}" + (f": {edit.reason}" if edit.reason else "")
+        on = record(on, op, args, author=edit.author, at=at, reason=reason)
+    if edit.op in MAKING:
+        words.ids |= made
+    return on
+
+
+def _translated(edit: Edit, words: _Translation) -> dict[str, Any]:
+    """The edit's arguments in the new log's names, save the groups of a split."""
+    args = plain(parse_arguments(edit.op, edit.args))
+    for name in ("id", "to"):
+        if name in args:
+            args[name] = _entry(words, args[name])
+    if edit.op == "merge":
+        _merge(words, args)
+    if "principle_ids" in args:
+        args["principle_ids"] = _principles(words, edit.op, args)
+        if not args["principle_ids"]:
+            del args["principle_ids"]
+    return args
+
+
+def _same_text(words: _Translation, op: str, args: Mapping[str, Any]) -> str | None:
+    """The active entry that an addition would repeat: a pinned one was carried over by the clustering."""
+    if op != "add":
+        return None
+    return next((e.entry_id for e in words.here.active if e.text == args["text"]), None)
+
+
+def _entry(words: _Translation, old: str) -> str:
+    if old not in words.ids:
+        raise EditRefused(f"entry {old} has no counterpart here")
+    new = words.ids[old]
+    if words.continued[new] > 1:
+        words.losses.append(f"entry {new} continues {words.continued[new]} entries, {old} is one of them")
+    return new
+
+
+def _principles(words: _Translation, op: str, args: Mapping[str, Any]) -> list[str]:
+    """Those principles that are here and where the operation can take them from."""
+    here = words.here
+    if op == "restore":
+        fitting = [each for each in args["principle_ids"] if each in here.pruned]
+    else:
+        fitting = [
+            each
+            for each in args["principle_ids"]
+            if each in here.unclustered or here.home.get(each, args.get("to")) != args.get("to")
+        ]
+    lost = [each for each in args["principle_ids"] if each not in fitting]
+    if lost:
+        words.losses.append(f"left out {some(lost)}: not here, or not where {op} would take them from")
+    if not fitting and op != "add":
+        raise EditRefused(words.losses.pop())
+    return fitting
+
+
+def _merge(words: _Translation, args: dict[str, Any]) -> None:
+    known = [old for old in args["ids"] if old in words.ids]
+    lost = [old for old in args["ids"] if old not in words.ids]
+    new = list(dict.fromkeys(words.ids[old] for old in known))
+    if len(known) < 2:
+        raise EditRefused(f"entries without a counterpart here: {some(lost)}; nothing is left to merge")
+    if lost:
+        words.losses.append(f"left out {some(lost)}: no counterpart here")
+    args["ids"] = new
+    medoid = args.get("medoid_principle_id")
+    if medoid and words.here.home.get(medoid) not in new:
+        words.losses.append(f"medoid {medoid} is not among the members here")
+        del args["medoid_principle_id"]
+
+
+def _split(words: _Translation, args: dict[str, Any]) -> dict[str, str]:
+    """Groups of the members that are here, the others joining the largest; returns the parts' old and new
+    ids."""
+    members = [member.principle_id for member in find_active(words.here, args["id"]).members]
+    here = set(members)
+    groups = {n: [each for each in group if each in here] for n, group in enumerate(args["groups"], start=1)}
+    kept = {n: group for n, group in groups.items() if group}
+    if len(kept) < 2:
+        raise EditRefused(f"of the {len(groups)} groups only {len(kept)} have members in entry {args['id']}")
+    if len(kept) < len(groups):
+        words.losses.append(f"{len(groups) - len(kept)} groups have no members here")
+    placed = {each for group in kept.values() for each in group}
+    others = [each for each in members if each not in placed]
+    if others:
+        words.losses.append(f"{len(others)} members that the log does not know joined the largest group")
+        max(kept.values(), key=len).extend(others)
+    if args.get("medoids"):
+        medoids = [args["medoids"][n - 1] for n in kept]
+        args["medoids"] = [m if m in group else None for m, group in zip(medoids, kept.values(), strict=True)]
+    args["groups"] = list(kept.values())
+    return {f"{words.old_id}.{old}": f"{words.new_id}.{new}" for new, old in enumerate(kept, start=1)}

@@ -1,0 +1,85 @@
+"""Perplexity of completions under a checkpoint: how little each surprises the model after its chat."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from lpd_core.errors import Interrupted
+from lpd_core.samplers.batching import Batch, Group, run_batches
+from lpd_core.samplers.chat import end_of_turn, load_tokenizer, render
+from lpd_core.samplers.checkpoint import load_model
+from lpd_core.types import Message
+
+IGNORED = -100
+
+
+class TransformersPerplexity:
+    """Measures with the weights at `path`; the settings mean what they mean to the sampler.
+
+    Raises `UserError` for a checkpoint that cannot be used."""
+
+    def __init__(
+        self,
+        path: str,
+        dtype: str = "float32",
+        device: str = "auto",
+        token_budget: int = 32_768,
+        threads: int = 1,
+        system: str = "",
+        trust_remote_code: bool = False,
+    ):
+        torch.set_num_threads(threads)
+        self.token_budget = token_budget
+        self.system = system
+        self.tokenizer = load_tokenizer(path, trust_remote_code)
+        self.closing = end_of_turn(self.tokenizer)
+        self.model = load_model(path, dtype, device, trust_remote_code)
+
+    def perplexities(self, chats: Sequence[tuple[Sequence[Message], str]]) -> list[float]:
+        """exp of the mean negative log-likelihood of each completion's tokens, its end of turn included.
+
+        Raises `UserError` for a chat that the template refuses, `Interrupted` if one alone exceeds the memory."""
+        groups, said = [], []
+        for row, (messages, completion) in enumerate(chats):
+            prompt = self._encode(render(self.tokenizer, messages, self.system))
+            answer = self._encode(completion) + ([] if self.closing is None else [self.closing])
+            groups.append(Group((*prompt, *answer), 0, (row,)))
+            said.append(len(answer))
+        means: dict[int, float] = {}
+
+        def give_up(row: int) -> None:
+            raise Interrupted(f"memory does not suffice for a chat of {len(groups[row].tokens)} tokens; free some")
+
+        run_batches(groups, self.token_budget, lambda batch: means.update(self._means(batch, said)), give_up)
+        return [math.exp(means[row]) for row in range(len(chats))]
+
+    def _encode(self, text: str) -> list[int]:
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    @torch.inference_mode()
+    def _means(self, batch: Batch, said: Sequence[int]) -> dict[int, float]:
+        """The mean negative log-likelihood of each row, by its number; rows end at the same column."""
+        rows = [group.rows[0] for group in batch]
+        longest = max(len(group.tokens) for group in batch)
+        pads = torch.tensor([longest - len(group.tokens) for group in batch])
+        ids = torch.tensor([[0] * (longest - len(group.tokens)) + list(group.tokens) for group in batch])
+        is_token = torch.arange(longest) >= pads[:, None]
+        counts = torch.tensor([said[row] for row in rows])
+        width = int(counts.max())
+        labels = ids[:, -width:].masked_fill(torch.arange(width) < width - counts[:, None], IGNORED)
+        device = self.model.device
+        logits = self.model(
+            input_ids=ids.to(device),
+            attention_mask=is_token.long().to(device),
+            position_ids=(is_token.cumsum(-1) - 1).clamp(min=0).to(device),
+            use_cache=False,
+            logits_to_keep=width + 1,
+        ).logits[:, :-1]
+        losses = torch.nn.functional.cross_entropy(
+            logits.float().transpose(1, 2), labels.to(device), ignore_index=IGNORED, reduction="none"
+        )
+        means = losses.sum(-1).double().cpu() / counts
+        return dict(zip(rows, means.tolist(), strict=True))

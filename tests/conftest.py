@@ -1,0 +1,83 @@
+"""What several tests need: a home of their own, small data, a scripted run."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+PROJECT = Path(__file__).resolve().parent.parent
+SHARED = PROJECT.parent / "shared" / "data"
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    """A fresh `$LPD_HOME`."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("LPD_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def store(home):
+    from lpd_core.store import Store
+
+    return Store(home)
+
+
+def example_rows(count: int, first: int = 0) -> list[dict]:
+    """Rows whose golds say more than their prompts, so that the scripted fake can gain."""
+    topics = ("river", "garden", "engine", "letter", "market", "window", "doctor", "bridge")
+    colours = ("red", "blue", "green", "white")
+    rows = []
+    for n in range(first, first + count):
+        topic, colour = topics[n % len(topics)], colours[n % len(colours)]
+        prompt = f"Tell me about the {topic} number {n} please"
+        gold = f"Tell me about the {topic} number {n} please with {colour} paint and more care"
+        rows.append({"id": f"row{n}", "prompt": prompt, "gold": gold})
+    return rows
+
+
+def write_jsonl(path: Path, rows: list[dict]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def scripted_settings(tmp_path) -> dict:
+    """The configuration, as a tree, of a small run with the scripted fake."""
+    train = write_jsonl(tmp_path / "train.jsonl", [{**row, "split": "train"} for row in example_rows(40)])
+    dev = write_jsonl(tmp_path / "dev.jsonl", example_rows(8, first=100))
+    test = write_jsonl(tmp_path / "test.jsonl", example_rows(8, first=200))
+    return {
+        "name": "small",
+        "iterations": 2,
+        "data": {
+            "train": [str(train)],
+            "dev": [str(dev)],
+            "test": [str(test)],
+            "prompts_per_iteration": [16],
+        },
+        "sampler": {"kind": "scripted"},
+        "e_step": {"n": 4, "chunk_prompts": 4},
+        "cluster": {"embedder": "hash", "layout": "pca"},
+        "evaluate": {"resamples": 200},
+    }
+
+
+def run_inline(store, settings: dict):
+    """Create a run and drive it to its end (or its review) in this process; its folder."""
+    from lpd_core import jobs
+    from lpd_core.config import parse_config
+    from lpd_core.driver import drive
+
+    folder = jobs.create_run(store, parse_config(settings))
+    drive(store, folder.run_id, inline=True)
+    return folder
