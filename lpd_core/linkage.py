@@ -16,7 +16,7 @@ Decisions fall in float64: float32 products only rule out what is farther by mor
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,20 +38,23 @@ ROUNDING = 2e-6
 
 @dataclass
 class _Groups:
-    """m groups still apart, in the order of their first rows: first [m], weight [m], mean [m, d] in float64,
-    height [m] (the distance of its last join), and single [m, d], the means in float32."""
+    """Places for m groups, in the order of their first rows: first [m], weight [m], mean [m, d] in float64,
+    single [m, d] (the means in float32), height [m] (distance of the last join), alive [m]. A group that has
+    joined one before it leaves a dead place behind."""
 
     first: torch.Tensor
     weight: torch.Tensor
     mean: torch.Tensor
-    height: torch.Tensor
     single: torch.Tensor
+    height: torch.Tensor
+    alive: torch.Tensor
 
 
 @dataclass
 class _Lists:
     """The nearest groups of each of m: neighbour [m, LISTED], similarity [m, LISTED] and bound [m], which no
-    group outside the list exceeds in similarity. An unused place names the group itself, at -inf."""
+    group outside the list exceeds in similarity. An unused entry names the group itself, at -inf; a dead place
+    has no other entries."""
 
     neighbour: torch.Tensor
     similarity: torch.Tensor
@@ -64,24 +67,24 @@ def average_linkage(
     """The full dendrogram of n vectors [n, d]: n - 1 merges in order of distance, as scipy's linkage matrix.
 
     A row of weight w counts as w equal rows. Ties go to the lower row numbers: sort the rows first."""
-    vectors = np.asarray(vectors, dtype=np.float64)
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True) if len(vectors) else np.ones((0, 1))
-    weights = np.ones(len(vectors)) if weights is None else np.asarray(weights, dtype=np.float64)
-    joins = average_joins(vectors / np.where(norms > 0, norms, 1.0), weights, dense_limit)
-    return dendrogram(joins, len(vectors))
+    means = np.array(vectors, dtype=np.float64)
+    means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    weights = np.ones(len(means)) if weights is None else np.asarray(weights, dtype=np.float64)
+    return dendrogram(average_joins(means, weights, dense_limit), len(means))
 
 
 def average_joins(means: np.ndarray, weights: np.ndarray, dense_limit: int = DENSE_LIMIT) -> np.ndarray:
-    """The n - 1 joins of n groups of unit vectors, given each group's mean [n, d] and weight [n].
+    """The n - 1 joins of n groups of unit vectors, given their means [n, d] (overwritten) and weights [n].
 
-    Each join is a row (one row of the one group, one row of the other, distance); parts come before wholes."""
+    Each join is (a row of one group, a row of the other, distance); parts come before wholes."""
     owner = _first_equal_row(means)
     first = np.unique(owner)
     repeats = np.flatnonzero(owner != np.arange(len(owner)))
     joins = [np.stack([owner[repeats], repeats, np.zeros(len(repeats))], axis=1)]
     if len(first) > 1:
         total = np.bincount(owner, weights=weights, minlength=len(means))[first]
-        joins += _join_distinct(first, means[first], total, max(dense_limit, 2 * LISTED))
+        distinct = means[first] if len(repeats) else means
+        joins += _join_distinct(first, distinct, total, max(dense_limit, 2 * LISTED))
     return np.concatenate(joins)
 
 
@@ -98,17 +101,22 @@ def _join_distinct(first, mean, weight, limit) -> list[np.ndarray]:
         first=torch.from_numpy(first),
         weight=torch.from_numpy(weight),
         mean=mean,
-        height=torch.zeros(len(first), dtype=torch.float64),
         single=mean.float(),
+        height=torch.zeros(len(first), dtype=torch.float64),
+        alive=torch.ones(len(first), dtype=torch.bool),
     )
-    joins = []
-    if len(first) > limit:
-        lists = _look_at_all(groups, torch.arange(len(first)))
-        while len(groups.first) > limit:
-            left, right = _mutual(_nearest(groups, lists))
-            joins.append(_join(groups, lists, left, right))
-            groups, lists = _compact(groups, lists, left, right)
-    return [*joins, _chain(groups)]
+    joins, left_over = [], len(first)
+    if left_over > limit:
+        lists = _look_at_all(groups, torch.arange(left_over))
+    while left_over > limit:
+        left, right = _mutual(_nearest(groups, lists))
+        joins.append(_join(groups, lists, left, right))
+        _update(groups, lists, left, right)
+        left_over -= len(left)
+        # Compacting costs a copy of everything: worth it only now and then.
+        if left_over < 0.75 * len(groups.alive):
+            groups, lists = _compact(groups, lists)
+    return [*joins, _chain(_select(groups, groups.alive))]
 
 
 def _look_at_all(groups: _Groups, rows: torch.Tensor) -> _Lists:
@@ -116,34 +124,41 @@ def _look_at_all(groups: _Groups, rows: torch.Tensor) -> _Lists:
     import torch
 
     tops = []
-    for block in rows.split(max(1, BLOCK_BYTES // (4 * len(groups.first)))):
-        products = groups.single[block] @ groups.single.T
-        products[torch.arange(len(block)), block] = -torch.inf
-        tops.append(products.topk(LISTED + 1))
+    for block in rows.split(max(1, BLOCK_BYTES // (4 * len(groups.alive)))):
+        tops.append(_products_with_all(groups, block).topk(LISTED + 1))
     values = torch.cat([top.values for top in tops])
     indices = torch.cat([top.indices for top in tops])
     return _Lists(indices[:, :LISTED], values[:, :LISTED].contiguous(), values[:, LISTED].clone())
 
 
+def _products_with_all(groups: _Groups, rows: torch.Tensor) -> torch.Tensor:
+    """Float32 similarities [rows, m] of some groups to all; -inf to themselves and to dead places."""
+    import torch
+
+    products = groups.single[rows] @ groups.single.T
+    products[torch.arange(len(rows)), rows] = -torch.inf
+    return products.masked_fill_(~groups.alive, -torch.inf)
+
+
 def _nearest(groups: _Groups, lists: _Lists) -> torch.Tensor:
     """Each group's nearest other one [m], the first at a tie. Renews the lists that no longer decide."""
-    spent = (lists.similarity.amax(1) <= lists.bound + ROUNDING).nonzero()[:, 0]
+    spent = (lists.similarity.amax(1) < lists.bound + ROUNDING).nonzero()[:, 0]
     if len(spent):
         fresh = _look_at_all(groups, spent)
         lists.neighbour[spent], lists.similarity[spent] = fresh.neighbour, fresh.similarity
         lists.bound[spent] = fresh.bound
     best, place = lists.similarity.max(1)
     nearest = lists.neighbour.gather(1, place[:, None])[:, 0]
-    contenders = lists.similarity >= best[:, None] - ROUNDING
-    rows, places = (contenders & (contenders.sum(1, keepdim=True) > 1)).nonzero(as_tuple=True)
+    contends = (lists.similarity >= best[:, None] - ROUNDING) & groups.alive[:, None]
+    rows, places = (contends & (contends.sum(1, keepdim=True) > 1)).nonzero(as_tuple=True)
     _decide(groups, rows, lists.neighbour[rows, places], nearest)
-    # More contenders than a list holds (vectors on a lattice): compare with all groups.
-    crowded = (best <= lists.bound + ROUNDING).nonzero()[:, 0]
-    for block in crowded.split(max(1, BLOCK_BYTES // (32 * len(groups.first)))):
-        products = groups.single[block] @ groups.single.T
-        products[range(len(block)), block] = float("-inf")
-        rows, columns = (products >= products.amax(1, keepdim=True) - ROUNDING).nonzero(as_tuple=True)
-        _decide(groups, block[rows], columns, nearest)
+    # More contenders than a list holds (vectors on a lattice): take them from all groups.
+    crowded = (best < lists.bound + ROUNDING).nonzero()[:, 0]
+    for block in crowded.split(max(1, BLOCK_BYTES // (32 * len(groups.alive)))):
+        products = _products_with_all(groups, block)
+        contends = products >= products.amax(1, keepdim=True) - ROUNDING
+        rows, contenders = contends.nonzero(as_tuple=True)
+        _decide(groups, block[rows], contenders, nearest)
     return nearest
 
 
@@ -151,22 +166,20 @@ def _decide(groups: _Groups, rows: torch.Tensor, contenders: torch.Tensor, neare
     """Set `nearest` of the rows named to the best of their contenders in float64, the first at a tie."""
     import torch
 
-    if not len(rows):
-        return
     products = _products(groups.mean, rows, contenders)
-    top = torch.full((len(nearest),), -torch.inf, dtype=products.dtype).scatter_reduce(0, rows, products, "amax")
+    top = torch.full((len(nearest),), -torch.inf, dtype=torch.float64)
+    top.scatter_reduce_(0, rows, products, "amax")
     winners = products == top[rows]
-    chosen = torch.full_like(nearest, len(nearest)).scatter_reduce(0, rows[winners], contenders[winners], "amin")
-    nearest[rows] = chosen[rows]
+    nearest.scatter_reduce_(0, rows[winners], contenders[winners], "amin", include_self=False)
 
 
 def _products(vectors: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    """<vectors[rows[i]], vectors[columns[i]]> for each i; the same number whichever of the two comes first."""
+    """<vectors[rows[i]], vectors[columns[i]]> for each i; the same number whichever of the two is first."""
     import torch
 
-    step = max(1, BLOCK_BYTES // (16 * vectors.shape[1]))
-    parts = [(vectors[r] * vectors[c]).sum(1) for r, c in zip(rows.split(step), columns.split(step), strict=True)]
-    return torch.cat(parts)
+    step = max(1, BLOCK_BYTES // (32 * vectors.shape[1]))
+    pairs = zip(rows.split(step), columns.split(step), strict=True)
+    return torch.cat([(vectors[row] * vectors[column]).sum(1) for row, column in pairs])
 
 
 def _mutual(nearest: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -179,7 +192,7 @@ def _mutual(nearest: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _join(groups: _Groups, lists: _Lists, left: torch.Tensor, right: torch.Tensor) -> np.ndarray:
-    """Put the right groups into the left ones; the joins made, [pairs, 3]."""
+    """Put the right groups into the left ones; the joins made, [pairs, 3]. The lists get new bounds only."""
     import torch
 
     distance = 1.0 - _products(groups.mean, left, right)
@@ -194,45 +207,56 @@ def _join(groups: _Groups, lists: _Lists, left: torch.Tensor, right: torch.Tenso
     return torch.stack([groups.first[left].double(), groups.first[right].double(), distance], dim=1).numpy()
 
 
-def _compact(groups: _Groups, lists: _Lists, left, right) -> tuple[_Groups, _Lists]:
-    """Drop the right groups, which are in the left ones now, and bring the lists up to date."""
+def _update(groups: _Groups, lists: _Lists, left: torch.Tensor, right: torch.Tensor) -> None:
+    """Bring the lists up to date after the right groups have gone into the left ones."""
     import torch
 
-    own = torch.arange(len(groups.first))
-    kept = torch.ones(len(own), dtype=torch.bool)
-    kept[right] = False
-    # A whole inherits both lists; a group's own number marks the places that the others leave unused.
-    inherited = own[:, None].repeat(1, LISTED)
-    inherited[left] = lists.neighbour[right]
-    number = kept.cumsum(0) - 1
-    number[right] = number[left]
-    changed = torch.zeros(int(kept.sum()), dtype=torch.bool)
-    changed[number[left]] = True
-    groups = _Groups(
-        groups.first[kept], groups.weight[kept], groups.mean[kept], groups.height[kept], groups.single[kept]
-    )
-    neighbour = number[torch.cat([lists.neighbour, inherited], dim=1)[kept]]
-    unused = torch.full((len(changed), LISTED), -torch.inf)
-    similarity = torch.cat([lists.similarity[kept], unused], dim=1)
-    return groups, _trim(groups, neighbour, similarity, lists.bound[kept], changed)
+    own = torch.arange(len(groups.alive))
+    place = own.clone()
+    place[right] = left
+    inherited = place[torch.cat([lists.neighbour[left], lists.neighbour[right]], dim=1)]
+    groups.alive[right] = False
+    lists.neighbour[right], lists.similarity[right], lists.bound[right] = right[:, None], -torch.inf, -torch.inf
+    changed = torch.zeros(len(own), dtype=torch.bool)
+    changed[left] = changed[right] = True
+    stale = changed[lists.neighbour] & (lists.neighbour != own[:, None])
+    rows, entries = stale.nonzero(as_tuple=True)
+    whole = place[lists.neighbour[rows, entries]]
+    lists.neighbour[rows, entries] = whole
+    # Both parts may have been listed: the whole needs one entry only.
+    repeated = (lists.neighbour[rows] == whole[:, None]).int().argmax(1) != entries
+    lists.neighbour[rows, entries] = torch.where(repeated, rows, whole)
+    products = _products(groups.single, rows, whole)
+    lists.similarity[rows, entries] = products.masked_fill(repeated, -torch.inf)
+    _inherit(groups, lists, left, inherited)
 
 
-def _trim(groups: _Groups, neighbour, similarity, bound, changed) -> _Lists:
-    """Lists of LISTED places out of twice as many, after some groups have changed."""
+def _inherit(groups: _Groups, lists: _Lists, left: torch.Tensor, inherited: torch.Tensor) -> None:
+    """Give each whole the best of what its parts listed, [pairs, 2 LISTED] with repetitions and itself."""
     import torch
 
-    rows, places = (changed[:, None] | changed[neighbour]).nonzero(as_tuple=True)
-    similarity[rows, places] = _products(groups.single, rows, neighbour[rows, places])
-    neighbour, order = neighbour.sort(dim=1)
-    similarity = similarity.gather(1, order)
-    own = torch.arange(len(changed))[:, None]
-    unused = neighbour == own
+    neighbour, _ = inherited.sort(dim=1)
+    unused = neighbour == left[:, None]
     unused[:, 1:] |= neighbour[:, 1:] == neighbour[:, :-1]
-    neighbour, similarity = neighbour.where(~unused, own), similarity.masked_fill(unused, -torch.inf)
+    rows, entries = (~unused).nonzero(as_tuple=True)
+    similarity = torch.full(neighbour.shape, -torch.inf)
+    similarity[rows, entries] = _products(groups.single, left[rows], neighbour[rows, entries])
     top = similarity.topk(LISTED + 1)
-    bound = torch.maximum(bound, top.values[:, LISTED])
-    kept = top.indices[:, :LISTED]
-    return _Lists(neighbour.gather(1, kept), top.values[:, :LISTED].contiguous(), bound)
+    kept = neighbour.where(~unused, left[:, None]).gather(1, top.indices[:, :LISTED])
+    lists.neighbour[left], lists.similarity[left] = kept, top.values[:, :LISTED]
+    lists.bound[left] = torch.maximum(lists.bound[left], top.values[:, LISTED])
+
+
+def _compact(groups: _Groups, lists: _Lists) -> tuple[_Groups, _Lists]:
+    """The same without the dead places."""
+    alive = groups.alive
+    number = alive.cumsum(0) - 1
+    lists = _Lists(number[lists.neighbour[alive]], lists.similarity[alive], lists.bound[alive])
+    return _select(groups, alive), lists
+
+
+def _select(groups: _Groups, kept: torch.Tensor) -> _Groups:
+    return _Groups(*(getattr(groups, part.name)[kept] for part in fields(_Groups)))
 
 
 def _chain(groups: _Groups) -> np.ndarray:

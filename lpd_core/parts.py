@@ -83,7 +83,8 @@ def echo_script(messages: Sequence[Message], seed: int) -> str:
     stands in the hint, a refinement appends the principle's last word to the draft."""
     last = messages[-1]["content"]
     if last.startswith("A better answer would be:"):
-        words = sorted({word.strip(".,!?").lower() for word in last.split("\n\n")[1].split()})
+        hint = last.split("\n\n")[0].split(":", 1)[1]
+        words = sorted({word.strip(".,!?").lower() for word in hint.split()})
         return f"Mention {words[seed % len(words)]}." if words else "Say more."
     if last.startswith("Name one general principle"):
         return f"Mention {messages[0]['content'].split()[0].strip('.,!?').lower()}."

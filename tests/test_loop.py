@@ -65,7 +65,7 @@ def test_each_reason_for_rejection_can_happen(tmp_path):
     def script(messages, seed):
         last = messages[-1]["content"]
         if last.startswith("A better answer"):
-            gold = last.split("\n\n")[1]
+            gold = last.split("\n\n")[0].split("\n", 1)[1]
             return ("", f"Say: {gold}", "word " * 40, "Mention more care.", "12345")[seed % 5]
         if last.startswith("Rewrite"):
             return ("", "y " * 2000, "nothing of it", f"{messages[1]['content']} with more care")[seed % 4]

@@ -9,7 +9,14 @@ from lpd_core.constitution.dendrogram import groups_by_k, groups_by_threshold
 from lpd_core.constitution.diff import Change, Diff, diff
 from lpd_core.constitution.document import digest, entries_json, from_json, from_yaml, to_yaml
 from lpd_core.constitution.edits import Edit
-from lpd_core.constitution.impact import Impact, TrajectoryIndex, affected, impact, index_trajectories
+from lpd_core.constitution.impact import (
+    Impact,
+    TrajectoryIndex,
+    affected,
+    impact,
+    index_trajectories,
+    reanchor,
+)
 from lpd_core.constitution.imports import Imported, additions, read_principles
 from lpd_core.constitution.lineage import Lineage, discovery_rate, match, successors
 from lpd_core.constitution.log import History, effective_edits, record, replay_log, start
@@ -57,6 +64,7 @@ __all__ = [
     "index_trajectories",
     "match",
     "read_principles",
+    "reanchor",
     "record",
     "replacement",
     "replacements",

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
-from lpd_core.constitution.state import Constitution, Entry, replacement, replacements
+from lpd_core.constitution.state import Constitution, Entry, replacements
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class TrajectoryIndex:
     prompt_ids: tuple[str, ...]
     prompts: np.ndarray
     samples: np.ndarray
-    tokens: np.ndarray
+    tokens_by_principle: np.ndarray
     numbers: Mapping[str, int]
     rows: np.ndarray
     starts: np.ndarray
@@ -94,23 +95,27 @@ def index_trajectories(
         prompt_ids=tuple(prompt_numbers),
         prompts=prompts,
         samples=np.asarray(samples),
-        tokens=np.asarray(tokens, dtype=np.int64),
+        tokens_by_principle=np.bincount(principles, np.asarray(tokens, dtype=np.float64), len(numbers)),
         numbers=numbers,
         rows=rows,
         starts=np.searchsorted(principles[rows], np.arange(len(numbers) + 1)),
-        token_length=token_length,
+        token_length=token_length and cache(token_length),
         anchor=constitution,
         kept_by_prompt=np.bincount(prompts, minlength=len(prompt_numbers)),
         kept_tokens=int(sum(tokens)),
     )
-    texts = replacements(constitution)
-    changes = _changes(as_mined, texts, constitution.texts.__getitem__, texts.__getitem__)
-    return _anchored(as_mined, constitution, changes)
+    texts = ((each, constitution.texts[each], text) for each, text in replacements(constitution).items())
+    return _anchored(as_mined, constitution, _changes(as_mined, texts))
+
+
+def reanchor(index: TrajectoryIndex, constitution: Constitution) -> TrajectoryIndex:
+    """The index brought to another state: previews cost what changed since the state it was brought to."""
+    return _anchored(index, constitution, _between(index, index.anchor, constitution))
 
 
 def impact(before: Constitution, after: Constitution, index: TrajectoryIndex) -> Impact:
     """What the training set loses and gains between two states of the same constitution."""
-    here = _anchored(index, before, _between(index, index.anchor, before))
+    here = reanchor(index, before)
     changes = _between(index, before, after)
     there = _anchored(here, after, changes)
     emptied = np.flatnonzero((here.kept_by_prompt > 0) & (there.kept_by_prompt == 0))
@@ -143,32 +148,45 @@ def _numbered(names: Sequence[str]) -> tuple[dict[str, int], np.ndarray]:
 
 def _between(index: TrajectoryIndex, before: Constitution, after: Constitution) -> list[PrincipleChange]:
     """What changed for the principles that the edits between two states can have touched, and only those."""
-    touched = before.pruned.changed_keys(after.pruned) | before.unclustered.changed_keys(after.unclustered)
-    for entry_id in before.by_id.changed_keys(after.by_id):
-        pair = before.by_id.get(entry_id), after.by_id.get(entry_id)
-        if None in pair or not _trains_alike(*pair):
-            touched.update(
-                m.principle_id for entry in pair if entry and entry.holds_members for m in entry.members
-            )
-    return _changes(
-        index, touched, lambda each: replacement(before, each), lambda each: replacement(after, each)
-    )
+    entry_ids = [
+        entry_id
+        for entry_id in before.by_id.changed_keys(after.by_id)
+        if not _trains_alike(before.by_id.get(entry_id), after.by_id.get(entry_id))
+    ]
+    single = before.pruned.changed_keys(after.pruned)
+    loose = before.unclustered.changed_keys(after.unclustered)
+    old, new = (_texts(state, entry_ids, single, loose) for state in (before, after))
+    return _changes(index, ((each, old[each], new[each]) for each in sorted(old)))
 
 
-def _trains_alike(one: Entry, other: Entry) -> bool:
+def _texts(
+    state: Constitution, entry_ids: Iterable[str], single: Iterable[str], loose: Iterable[str]
+) -> dict[str, str | None]:
+    """What replaces the principles in these places; a principle that left one of them entered another."""
+    entries = [state.by_id[each] for each in entry_ids if each in state.by_id]
+    texts: dict[str, str | None] = {
+        member.principle_id: entry.text if entry.status == "active" else None
+        for entry in entries
+        if entry.holds_members
+        for member in entry.members
+    }
+    texts |= {each: None for each in single if each in state.pruned}
+    return texts | {each: state.texts[each] for each in loose if each in state.unclustered}
+
+
+def _trains_alike(one: Entry | None, other: Entry | None) -> bool:
+    if one is None or other is None:
+        return False
     return (one.text, one.status) == (other.text, other.status) and one.members is other.members
 
 
 def _changes(
-    index: TrajectoryIndex,
-    principle_ids: Iterable[str],
-    before: Callable[[str], str | None],
-    after: Callable[[str], str | None],
+    index: TrajectoryIndex, texts: Iterable[tuple[str, str | None, str | None]]
 ) -> list[PrincipleChange]:
     return [
-        PrincipleChange(each, before(each), after(each), len(index.rows_of(each)))
-        for each in sorted(principle_ids)
-        if before(each) != after(each)
+        PrincipleChange(principle_id, before, after, len(index.rows_of(principle_id)))
+        for principle_id, before, after in texts
+        if before != after
     ]
 
 
@@ -176,22 +194,20 @@ def _anchored(
     index: TrajectoryIndex, constitution: Constitution, changes: list[PrincipleChange]
 ) -> TrajectoryIndex:
     """The index with what the training set holds after some changes."""
-    kept, tokens = index.kept_by_prompt.copy(), index.kept_tokens
+    kept = index.kept_by_prompt.copy()
     for change in changes:
-        rows = index.rows_of(change.principle_id)
-        np.add.at(kept, index.prompts[rows], (change.before is None) - (change.after is None))
-        tokens += _tokens(index, change.principle_id, change.after) - _tokens(
-            index, change.principle_id, change.before
-        )
-    return replace(index, anchor=constitution, kept_by_prompt=kept, kept_tokens=tokens)
+        if change.before is None or change.after is None:
+            rows = index.rows_of(change.principle_id)
+            np.add.at(kept, index.prompts[rows], -1 if change.after is None else 1)
+    tokens = sum(_tokens(index, c, c.after) - _tokens(index, c, c.before) for c in changes)
+    return replace(index, anchor=constitution, kept_by_prompt=kept, kept_tokens=index.kept_tokens + tokens)
 
 
-def _tokens(index: TrajectoryIndex, principle_id: str, text: str | None) -> int:
+def _tokens(index: TrajectoryIndex, change: PrincipleChange, text: str | None) -> int:
     """The tokens that a principle's trajectories contribute under a text."""
-    if text is None:
+    number = index.numbers.get(change.principle_id)
+    if text is None or number is None:
         return 0
-    rows, own = index.rows_of(principle_id), index.anchor.texts[principle_id]
-    longer = (
-        0 if index.token_length is None or text == own else index.token_length(text) - index.token_length(own)
-    )
-    return int(index.tokens[rows].sum()) + len(rows) * longer
+    own, length = index.anchor.texts[change.principle_id], index.token_length
+    longer = length(text) - length(own) if length and text != own else 0
+    return int(index.tokens_by_principle[number]) + change.trajectories * longer

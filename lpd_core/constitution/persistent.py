@@ -33,6 +33,9 @@ class PersistentMap(Mapping[str, Value]):
     def __getitem__(self, key: str) -> Value:
         return self._buckets[_place(key, len(self._buckets))][key]
 
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and key in self._buckets[_place(key, len(self._buckets))]
+
     def __iter__(self) -> Iterator[str]:
         return (key for bucket in self._buckets for key in bucket)
 

@@ -90,13 +90,20 @@ def principle_vectors(store: Store, ids: Sequence[str], embedder: str) -> np.nda
     """The stored unit vectors of some principles, float32, shape [len(ids), d], in the order of `ids`."""
     import numpy as np
 
+    known = known_vectors(store, ids, embedder)
+    return np.stack([known[principle_id] for principle_id in ids])
+
+
+def known_vectors(store: Store, ids: Sequence[str], embedder: str) -> dict[str, np.ndarray]:
+    """The stored unit vectors of those of the principles that have one."""
+    import numpy as np
+
     rows = store.database.query(
         """select principle_id, embedding from principles
            where embedder = ? and principle_id in (select unnest(?::text[]))""",
         [embedder, list(ids)],
     )
-    by_id = {row["principle_id"]: row["embedding"] for row in rows}
-    return np.asarray([by_id[principle_id] for principle_id in ids], dtype=np.float32)
+    return {row["principle_id"]: np.asarray(row["embedding"], dtype=np.float32) for row in rows}
 
 
 def principle_use(store: Store, run_id: str, iteration: int) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,276 @@
+"""The trainer on a real tiny model: what it minimises, how it resumes, what it leaves behind."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from models import SENTENCES, tiny_model
+
+from lpd_core.config import ModelConfig, MStepConfig
+from lpd_core.errors import ConfigError, StageFailed, UserError
+from lpd_core.events import Measured, Progress, StageStarted, Warned
+from lpd_core.model_files import last_whole_checkpoint, model_digest
+from lpd_core.types import TrainingJob, TrainingResult, TrainingRow
+
+TESTS = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("base"))
+
+
+def training_rows(count: int) -> tuple[TrainingRow, ...]:
+    """Rows of different lengths, texts and weights."""
+    words = " ".join(SENTENCES).split()
+    rows = []
+    for n in range(count):
+        principle = " ".join(words[n : n + 3 + n % 3])
+        response = " ".join(words[2 * n % 40 : 2 * n % 40 + 4 + 5 * n % 13])
+        turns = (
+            words[n],
+            " ".join(words[: 1 + n % 5]),
+            "Name it.",
+            principle,
+            f"Rewrite: {principle}",
+            response,
+        )
+        roles = ["user", "assistant"] * 3
+        messages = tuple({"role": role, "content": text} for role, text in zip(roles, turns, strict=True))
+        rows.append(TrainingRow(f"p{n}", 0, principle, messages, (3, 5), weight=1.0 + n % 2))
+    return tuple(rows)
+
+
+def job_in(folder: Path, base: Path, rows: tuple[TrainingRow, ...], seed: int = 7) -> TrainingJob:
+    return TrainingJob(rows, str(base), str(folder / "out"), str(folder / "work"), seed)
+
+
+SMALL = {"learning_rate": 1e-3, "batch_size": 6, "micro_batch": 3, "threads": 1}
+
+
+def tiny_config(base: Path | str, max_length: int = 512) -> ModelConfig:
+    return ModelConfig(path=str(base), device="cpu", max_length=max_length)
+
+
+def fit(job: TrainingJob, max_length: int = 512, stop_at: int = 0, **settings) -> tuple[TrainingResult, list]:
+    """Train with small settings, overlaid by `settings`, raising after step `stop_at`; result and events."""
+    from lpd_core.training import SupervisedTrainer
+
+    events: list = []
+
+    def emit(event) -> None:
+        events.append(event)
+        if isinstance(event, Progress) and event.done == stop_at:
+            raise RuntimeError("stopped by the test")
+
+    config = MStepConfig(**{**SMALL, "epochs": 1, **settings})
+    return SupervisedTrainer(config, tiny_config(job.model_in, max_length), 2).train(job, emit), events
+
+
+def weights_of(folder: Path) -> dict:
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+def segment_losses(base: Path, row: TrainingRow) -> list:
+    """The mean loss of each trained turn, and its number of tokens, by the plain model on that row alone."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from lpd_core.label_mask import encode_row
+
+    encoded = encode_row(AutoTokenizer.from_pretrained(base), row)
+    ids = torch.tensor([encoded.input_ids])
+    with torch.no_grad():
+        logs = AutoModelForCausalLM.from_pretrained(base)(ids).logits[0].log_softmax(-1)
+    losses = -logs[:-1].gather(1, ids[0, 1:, None])[:, 0]
+    own = [torch.tensor(encoded.segments[1:]) == number for number in (1, 2)]
+    return [(losses[mask].mean().item(), int(mask.sum())) for mask in own]
+
+
+def test_balanced_loss_equals_a_hand_computation(base, tmp_path):
+    rows = training_rows(6)
+    means = [segment_losses(base, row) for row in rows]
+    by_hand = sum(r.weight * (z + y) / 2 for r, ((z, _), (y, _)) in zip(rows, means, strict=True))
+    result, _ = fit(job_in(tmp_path, base, rows))
+    assert result.first_loss == pytest.approx(by_hand / sum(row.weight for row in rows), rel=1e-5)
+
+
+def test_token_mean_loss_equals_a_hand_computation(base, tmp_path):
+    rows = training_rows(6)
+    means = [segment_losses(base, row) for row in rows]
+    total = sum(r.weight * (z * n + y * m) for r, ((z, n), (y, m)) in zip(rows, means, strict=True))
+    tokens = sum(r.weight * (n + m) for r, ((_, n), (_, m)) in zip(rows, means, strict=True))
+    result, _ = fit(job_in(tmp_path, base, rows), balanced=False)
+    assert result.first_loss == pytest.approx(total / tokens, rel=1e-5)
+
+
+@pytest.mark.parametrize("balanced", [True, False])
+def test_the_loss_does_not_depend_on_the_micro_batch(base, tmp_path, balanced):
+    outcomes = []
+    for micro in (1, 2, 6):
+        job = job_in(tmp_path / str(micro), base, training_rows(8))
+        result, events = fit(job, micro_batch=micro, epochs=2, balanced=balanced)
+        losses = [e.value for e in events if isinstance(e, Measured) and e.name == "loss"]
+        outcomes.append((losses, weights_of(Path(result.model_out))))
+    for losses, weights in outcomes[1:]:
+        assert losses == pytest.approx(outcomes[0][0], rel=1e-5) and len(losses) == 4
+        for name, tensor in weights.items():
+            assert (tensor - outcomes[0][1][name]).abs().max() < 1e-5
+
+
+def test_packed_rows_do_not_see_each_other(base, tmp_path):
+    rows = training_rows(6)
+    apart, _ = fit(job_in(tmp_path / "apart", base, rows), balanced=False)
+    packed, _ = fit(job_in(tmp_path / "packed", base, rows), balanced=False, packing=True)
+    assert packed.first_loss == pytest.approx(apart.first_loss, rel=1e-5)
+    assert (packed.tokens, packed.trained_tokens) == (apart.tokens, apart.trained_tokens)
+
+
+def test_training_lowers_the_loss_and_changes_the_weights(base, tmp_path):
+    result, events = fit(job_in(tmp_path, base, training_rows(12)), epochs=6, learning_rate=3e-3)
+    assert result.steps == 12 and result.last_loss < 0.8 * result.first_loss
+    before, after = weights_of(base), weights_of(Path(result.model_out))
+    assert before.keys() == after.keys() and any((before[name] != after[name]).any() for name in before)
+    started, first, last = events[0], events[1], events[-1]
+    assert started == StageStarted(2, "m_step", 12, "steps", 0)
+    assert isinstance(first, Measured) and (first.step, first.name) == (1, "loss")
+    assert isinstance(last, Progress) and (last.done, last.total) == (12, 12)
+    names = {e.name for e in events if isinstance(e, Measured)}
+    assert names == {"loss", "grad_norm", "learning_rate", "tokens_per_second"}
+
+
+def test_the_trained_model_keeps_its_settings_and_its_template(base, tmp_path):
+    result, _ = fit(job_in(tmp_path, base, training_rows(3)))
+    for name in ("config.json", "generation_config.json", "chat_template.jinja", "tokenizer.json"):
+        assert (Path(result.model_out) / name).read_text() == (base / name).read_text()
+    assert not list((tmp_path / "work").glob("checkpoint-*"))
+    assert not list(tmp_path.glob("*.partial"))
+
+
+LONG = {"epochs": 4, "save_steps": 2}
+
+
+def die_at(step: int, folder: str, base: str) -> None:
+    """Train, and be killed -9 right after a step; runs in a process of its own."""
+    from lpd_core.training import SupervisedTrainer
+
+    def emit(event) -> None:
+        if isinstance(event, Progress) and event.done == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    job = job_in(Path(folder), Path(base), training_rows(10))
+    SupervisedTrainer(MStepConfig(**SMALL, **LONG), tiny_config(base), 2).train(job, emit)
+
+
+@pytest.fixture(scope="module")
+def killed(base, tmp_path_factory) -> Path:
+    """The folder of a training killed after 7 of 8 steps: checkpoints 4 and 6 are there, no model."""
+    folder = tmp_path_factory.mktemp("killed")
+    code = f"from test_training import die_at; die_at(7, {str(folder)!r}, {str(base)!r})"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=TESTS, env={**os.environ, "PYTHONPATH": ".."})
+    assert ended.returncode == -signal.SIGKILL and [p.name for p in folder.iterdir()] == ["work"]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def unbroken(base, tmp_path_factory) -> TrainingResult:
+    return fit(job_in(tmp_path_factory.mktemp("unbroken"), base, training_rows(10)), **LONG)[0]
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_a_killed_training_resumes_to_the_same_weights(base, tmp_path, killed, unbroken, torn):
+    shutil.copytree(killed, tmp_path, dirs_exist_ok=True)
+    if torn:
+        tear(tmp_path / "work" / "checkpoint-6" / "optimizer.pt")
+    resumed, events = fit(job_in(tmp_path, base, training_rows(10)), **LONG)
+    assert events[0] == StageStarted(2, "m_step", 8, "steps", 4 if torn else 6)
+    assert model_digest(Path(resumed.model_out)) == model_digest(Path(unbroken.model_out))
+    assert replace(resumed, model_out="", seconds=0.0) == replace(unbroken, model_out="", seconds=0.0)
+
+
+@pytest.mark.parametrize(
+    "name", ["trainer_state.json", "model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth"]
+)
+def test_a_torn_checkpoint_is_passed_over(tmp_path, killed, name):
+    shutil.copytree(killed / "work", tmp_path, dirs_exist_ok=True)
+    assert last_whole_checkpoint(tmp_path) == tmp_path / "checkpoint-6"
+    tear(tmp_path / "checkpoint-6" / name)
+    assert last_whole_checkpoint(tmp_path) == tmp_path / "checkpoint-4"
+    assert not (tmp_path / "checkpoint-6").exists()
+
+
+def tear(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def test_other_rows_do_not_resume_from_a_left_checkpoint(base, tmp_path, killed):
+    shutil.copytree(killed, tmp_path, dirs_exist_ok=True)
+    _, events = fit(job_in(tmp_path, base, training_rows(9)), **LONG)
+    assert [e.message[:7] for e in events if isinstance(e, Warned)] == ["removed"] * 2
+    assert next(e for e in events if isinstance(e, StageStarted)).done == 0
+
+
+def test_a_finished_job_returns_its_result_without_training(base, tmp_path):
+    job = job_in(tmp_path, base, training_rows(3))
+    result, _ = fit(job)
+    assert fit(job) == (result, [])
+
+
+def test_a_model_of_another_job_is_not_overwritten(base, tmp_path):
+    fit(job_in(tmp_path, base, training_rows(3)))
+    with pytest.raises(UserError, match="nothing is overwritten"):
+        fit(job_in(tmp_path, base, training_rows(4)))
+    (tmp_path / "out" / "result.json").unlink()
+    with pytest.raises(UserError, match="holds no training result"):
+        fit(job_in(tmp_path, base, training_rows(3)))
+
+
+def test_lora_is_merged_and_resumes(base, tmp_path):
+    import torch
+
+    rows, settings = training_rows(10), {**LONG, "lora_rank": 2}
+    whole, _ = fit(job_in(tmp_path / "whole", base, rows), **settings)
+    before, after = weights_of(base), weights_of(Path(whole.model_out))
+    assert before.keys() == after.keys()
+    changes = {name: after[name] - tensor for name, tensor in before.items()}
+    ranks = {name: int(torch.linalg.matrix_rank(c, atol=1e-6)) for name, c in changes.items() if c.dim() == 2}
+    assert {rank for name, rank in ranks.items() if "proj" in name} == {2}
+    assert ranks["model.embed_tokens.weight"] == 0
+    broken = job_in(tmp_path / "broken", base, rows)
+    with pytest.raises(StageFailed):
+        fit(broken, stop_at=5, **settings)
+    resumed, events = fit(broken, **settings)
+    assert events[0].done == 4
+    assert model_digest(Path(resumed.model_out)) == model_digest(Path(whole.model_out))
+
+
+def test_rows_that_are_too_long_are_left_out_and_counted(base, tmp_path):
+    long = training_rows(4)[3]
+    messages = ({"role": "user", "content": "very long " * 100}, *long.messages[1:])
+    rows = (*training_rows(3), replace(long, messages=messages))
+    _, events = fit(job_in(tmp_path, base, rows), max_length=200)
+    assert [e.message for e in events if isinstance(e, Warned)] == [
+        "left out 1 of 4 training rows: longer than 200 tokens"
+    ]
+    with pytest.raises(UserError, match=r"all 4 training rows are longer than model\.max_length = 16"):
+        fit(job_in(tmp_path / "none", base, rows), max_length=16)
+
+
+def test_a_loss_that_is_no_number_fails_without_a_model(base, tmp_path):
+    job = job_in(tmp_path, base, training_rows(6))
+    with pytest.raises(StageFailed, match=r"the loss became .* lower m_step\.learning_rate"):
+        fit(job, learning_rate=1e30, epochs=5)
+    assert not Path(job.model_out).exists()
+
+
+def test_a_launch_of_several_processes_is_refused(base, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="one process"):
+        fit(job_in(tmp_path, base, training_rows(3)))
