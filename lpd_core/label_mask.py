@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lpd_core.errors import UserError
@@ -87,6 +87,9 @@ def _find_spans(tokenizer: Any, row: TrainingRow) -> tuple[str, list[Span]]:
         raise UserError(
             f"{_name(row)}: the trained turns {turns} must be some of 1..{len(row.messages) - 1}, in order"
         )
+    # Templates treat the last turn apart, and some close a turn with the next one's opening: let one follow.
+    following = {"role": "user", "content": "Go on."}
+    row = replace(row, messages=(*row.messages[: turns[-1] + 1], following))
     text = _render(tokenizer, row, row.messages)
     spans = [_find_span(tokenizer, row, text, turn) for turn in turns]
     return text[: spans[-1].end], spans

@@ -1,4 +1,5 @@
-"""Small constitutions for tests: clusters of principles p0, p1, ... with a text, a count and a distance each."""
+"""Small constitutions for tests: clusters of principles p0, p1, ... with a text, a count and a distance
+each."""
 
 from __future__ import annotations
 

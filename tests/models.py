@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 CHAT_TEMPLATE = """\
 {%- for message in messages -%}
@@ -50,14 +52,13 @@ def tiny_tokenizer(vocab_size: int = 300):
     return tokenizer
 
 
-def tiny_model(folder: Path, **overrides) -> Path:
-    """Write a random Llama (seed 0, about 60,000 parameters) with its tokenizer to `folder` and return it.
+def tiny_model(folder: Path, alter: Callable[[Any], None] = lambda model: None, **overrides) -> Path:
+    """Write a random Llama (about 60,000 parameters) with its tokenizer to `folder` and return it.
 
-    `overrides` are fields of LlamaConfig, for instance `hidden_size=64` or `vocab_size=512`."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    `overrides` are fields of LlamaConfig, for instance `hidden_size=64` or `vocab_size=512`; `alter` may change
+    the model before it is written."""
+    from transformers import LlamaConfig
 
-    tokenizer = tiny_tokenizer(overrides.get("vocab_size", 300))
     settings = {
         "vocab_size": 300,
         "hidden_size": 32,
@@ -69,14 +70,23 @@ def tiny_model(folder: Path, **overrides) -> Path:
         "tie_word_embeddings": True,
         "initializer_range": 0.3,  # wide, so that greedy texts differ between prompts
         "bos_token_id": None,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
+        "eos_token_id": 2,
+        "pad_token_id": 0,
     } | overrides
+    return save_model(folder, LlamaConfig(**settings), alter)
+
+
+def save_model(folder: Path, config: Any, alter: Callable[[Any], None] = lambda model: None) -> Path:
+    """Write a random model (seed 0) of any configuration, with the tiny tokenizer, to `folder` and return it."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = LlamaForCausalLM(LlamaConfig(**settings))
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    alter(model)
     model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    tiny_tokenizer(config.vocab_size).save_pretrained(folder)
     return Path(folder)
 
 

@@ -25,7 +25,7 @@ from lpd_core.constitution.persistent import PersistentMap
 from lpd_core.errors import EditRefused
 
 PRINCIPLES = [f"p{n}" for n in range(12)]
-STEPS = 14
+STEPS = 24
 
 
 @st.composite
@@ -51,10 +51,18 @@ def edit_arguments(draw, history):
     elif op == "split":
         cut = draw(st.integers(0, max(0, len(members))))
         args = {"id": entry_id, "groups": [group for group in (members[:cut], members[cut:]) if group]}
+        medoids = st.lists(st.sampled_from([None, *members]), min_size=2, max_size=2)
+        args |= draw(st.sampled_from([{}, {"medoids": draw(medoids)}]))
     elif op == "move":
         args = {"principle_ids": draw(principles), "to": entry_id}
     elif op in ("prune", "restore"):
-        single = {"principle_ids": draw(principles)} | draw(st.sampled_from([{}, {}, {"to": entry_id}]))
+        gone = [e.entry_id for e in entries if e.status == "pruned"]
+        if op == "restore" and history.current.pruned:
+            principles = st.lists(st.sampled_from(sorted(history.current.pruned)), min_size=1, unique=True)
+        single = {"principle_ids": draw(principles)}
+        if op == "restore":
+            entry_id = draw(st.sampled_from(gone or [entry_id]))
+            single |= draw(st.sampled_from([{}, {}, {"to": draw(ids)}]))
         args = draw(st.sampled_from([{"id": entry_id}, single]))
     elif op in ("pin", "unpin"):
         args = {"id": entry_id}

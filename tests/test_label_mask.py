@@ -39,6 +39,10 @@ QWEN3 = (
     "{% else %}{{ m['content'] }}{% endif %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+GLM = (  # a turn ends where the user's next one begins
+    "{% for m in messages %}<|{{ m['role'] }}|>\n{% if m['role'] == 'assistant' %}<think></think>\n{% endif %}"
+    "{{ m['content'] | trim }}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
 THINKS_FIRST = CHATML.replace("assistant\n{% endif %}", "assistant\n<think>\n{% endif %}")
 NEVER_ENDS = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant: "
 REAL_TEMPLATES = {
@@ -48,7 +52,18 @@ REAL_TEMPLATES = {
     "zephyr": ZEPHYR,
     "gemma": GEMMA,
 }
-TOKENS = ("<|begin|>", "<|header|>", "<|/header|>", "<|eot|>", "<s>", "</s>", "<start>", "<end>")
+TOKENS = (
+    "<|user|>",
+    "<|assistant|>",
+    "<|begin|>",
+    "<|header|>",
+    "<|/header|>",
+    "<|eot|>",
+    "<s>",
+    "</s>",
+    "<start>",
+    "<end>",
+)
 TURNS = (
     "Help me with the train.",
     "It leaves at nine.",
@@ -178,9 +193,15 @@ def test_a_sentence_piece_tokenizer_masks_rightly():
     assert [t.strip() for t in trained_texts(tokenizer, chat_row())] == [TURNS[3] + "</s>", TURNS[5] + "</s>"]
 
 
+def test_a_template_that_favours_the_last_turn_treats_both_turns_alike():
+    assert trained_texts(chat_tokenizer(QWEN3), chat_row()) == [
+        t + "<|im_end|>" for t in (TURNS[3], TURNS[5])
+    ]
+
+
 def test_an_empty_think_block_of_the_template_is_the_models_to_say():
-    texts = trained_texts(chat_tokenizer(QWEN3), chat_row())
-    assert texts == [TURNS[3] + "<|im_end|>", f"<think>\n\n</think>\n\n{TURNS[5]}<|im_end|>"]
+    texts = trained_texts(chat_tokenizer(GLM), chat_row())
+    assert texts == [f"\n<think></think>\n{text}<|user|>" for text in (TURNS[3], TURNS[5])]
 
 
 def test_a_template_that_strips_the_thoughts_of_a_text_is_refused():

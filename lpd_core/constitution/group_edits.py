@@ -61,8 +61,9 @@ def split(constitution: Constitution, args: Split, seq: int) -> Constitution:
         if number != heir:
             medoid = medoid or _most_frequent(members)
             part = replace(part, label=part.text, pinned=False, note="")
-        if medoid and medoid != part.medoid_principle_id:
+        if medoid:
             find_members(part, [medoid])
+        if medoid and medoid != part.medoid_principle_id:
             part = replace(part, **text_fields(part, constitution.texts[medoid], medoid))
         parts.append(part)
     return _used_up(constitution, [entry], "split", parts)
@@ -186,7 +187,7 @@ class _Taken:
     rest: Constitution
 
 
-def _take(constitution: Constitution, principle_ids: Iterable[str]) -> _Taken:
+def _take(constitution: Constitution, principle_ids: Sequence[str]) -> _Taken:
     groups: dict[str | None, list[str]] = defaultdict(list)
     for principle_id in principle_ids:
         holder = find_holder(constitution, principle_id)
@@ -206,7 +207,7 @@ def _take(constitution: Constitution, principle_ids: Iterable[str]) -> _Taken:
         home=constitution.home.updated({}, (each for leaving in groups.values() for each in leaving)),
         unclustered=constitution.unclustered.updated({}, loose),
     )
-    return _Taken(members, holders, rest)
+    return _Taken({each: members[each] for each in principle_ids}, holders, rest)
 
 
 def _without(constitution: Constitution, entry: Entry, leaving: set[str]) -> Entry:

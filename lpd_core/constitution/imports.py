@@ -182,5 +182,5 @@ def _from_votes(values: Mapping[str, Mapping[str, Any]], path: Path) -> Imported
     ]
     if not nameless:
         return Imported(tuple(principles), (f"votes only; the texts come from {sibling.name} beside it",))
-    missing = f"votes only, and no text for {len(nameless)} ids, which stand in its place; put {sibling.name} beside it"
-    return Imported(tuple(principles), (missing,))
+    notice = f"votes only, and no text for {len(nameless)} ids, which stand in its place"
+    return Imported(tuple(principles), (f"{notice}; put {sibling.name} beside it",))

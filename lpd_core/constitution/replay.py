@@ -42,11 +42,14 @@ class Replayed:
 
 @dataclass
 class _Translation:
-    """From the old log's names to those of the constitution `here`; `losses` say what the edit at hand had to
-    give up, `old_id` and `new_id` how the ids of what it makes begin in each log."""
+    """From the old log's names to those of the constitution `here`.
+
+    `continued` counts the old entries that each new one continues, `carried` finds pinned entries by their text;
+    `losses` say what the edit at hand had to give up, `old_id` and `new_id` how the ids of what it makes begin."""
 
     ids: dict[str, str]
     continued: Counter[str]
+    carried: Mapping[str, str]
     here: Constitution
     old_id: str = ""
     new_id: str = ""
@@ -60,7 +63,8 @@ def replay(
 
     `match` maps the entries of the clustering that the log began with to those of this one; `prefix` is that
     of the log's constitution. An edit that cannot be applied is reported, never raised."""
-    words = _Translation(dict(match), Counter(match.values()), on.current)
+    carried = {entry.text: entry.entry_id for entry in on.base.active if entry.medoid_principle_id is None}
+    words = _Translation(dict(match), Counter(match.values()), carried, on.current)
     outcomes = []
     for edit in effective_edits(edits):
         words.here, words.losses = on.current, []
@@ -81,12 +85,11 @@ def _redo(edit: Edit, on: History, words: _Translation, at: str) -> History:
     """The history with the translated edit, or as it is when what the edit makes is here already."""
     op, args = edit.op, _translated(edit, words)
     made = _split(words, args) if op == "split" else {words.old_id: words.new_id}
-    twin = args["ids"][0] if op == "merge" and len(args["ids"]) == 1 else _same_text(words, op, args)
+    twin = _twin(op, args, words)
     if twin:
         words.losses.append(f"entry {twin} is what it would make")
         made = {words.old_id: twin}
-        own_words = op == "merge" and "text" in args
-        op, args = ("reword", {"id": twin, "text": args["text"]}) if own_words else ("", {})
+        op, args = _into_twin(op, args, twin)
     if op:
         reason = f"replay of edit {edit.seq}" + (f": {edit.reason}" if edit.reason else "")
         on = record(on, op, args, author=edit.author, at=at, reason=reason)
@@ -110,11 +113,21 @@ def _translated(edit: Edit, words: _Translation) -> dict[str, Any]:
     return args
 
 
-def _same_text(words: _Translation, op: str, args: Mapping[str, Any]) -> str | None:
-    """The active entry that an addition would repeat: a pinned one was carried over by the clustering."""
-    if op != "add":
-        return None
-    return next((e.entry_id for e in words.here.active if e.text == args["text"]), None)
+def _twin(op: str, args: Mapping[str, Any], words: _Translation) -> str | None:
+    """The entry that a merge or an addition would make again: the clustering itself joined the sources, or
+    carried the pinned addition over."""
+    if op == "merge" and len(args["ids"]) == 1:
+        return args["ids"][0]
+    return words.carried.get(args["text"]) if op == "add" else None
+
+
+def _into_twin(op: str, args: Mapping[str, Any], twin: str) -> tuple[str, dict[str, Any]]:
+    """What is left of a merge or an addition whose result is there: its wording, its members; "" for nothing."""
+    if op == "merge" and "text" in args:
+        return "reword", {"id": twin, "text": args["text"]}
+    if op == "add" and "principle_ids" in args:
+        return "move", {"principle_ids": args["principle_ids"], "to": twin}
+    return "", {}
 
 
 def _entry(words: _Translation, old: str) -> str:

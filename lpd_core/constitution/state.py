@@ -70,7 +70,7 @@ class Pruned:
     entry_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Constitution:
     """Entries by id; `home` is the entry that holds a principle; `texts` are the principles' own texts.
 

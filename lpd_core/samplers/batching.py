@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rows that share a prompt: its tokens, how many each row adds at most, and the rows' numbers in the call."""
+    """Rows that share a prompt: its tokens, how many a row adds at most, the rows' numbers in the call."""
 
     tokens: tuple[int, ...]
     limit: int
@@ -38,8 +38,9 @@ def cost(batch: Batch) -> int:
 
 
 def plan(groups: Iterable[Group], budget: int) -> list[Batch]:
-    """Batches that cost at most `budget`, the longest rows first. A group is split only if it alone exceeds the
-    budget, down to single rows, which may exceed it."""
+    """Batches that cost at most `budget`, the longest rows first.
+
+    A group is split only if it alone exceeds the budget, down to single rows, which may exceed it."""
     batches: list[Batch] = []
     for group in sorted(groups, key=lambda group: (-group.length, group.rows)):
         for part in _split(group, budget):
@@ -53,8 +54,9 @@ def plan(groups: Iterable[Group], budget: int) -> list[Batch]:
 def run_batches(
     groups: Iterable[Group], budget: int, run: Callable[[Batch], None], give_up: Callable[[int], None]
 ) -> None:
-    """Run every batch; when memory runs out, halve the budget and cut what is left anew. A row for which memory
-    does not suffice even alone is given up."""
+    """Run every batch; when memory runs out, halve the budget and cut what is left anew.
+
+    A row for which memory does not suffice even alone is given up."""
     batches = plan(groups, budget)
     while batches:
         batch, batches = batches[0], batches[1:]
@@ -66,6 +68,20 @@ def run_batches(
         budget = min(budget, cost(batch)) // 2
         log.warning("out of memory in a batch of %d tokens; going on with %d", cost(batch), budget)
         batches = plan((group for waiting in (batch, *batches) for group in waiting), budget)
+
+
+def pad_left(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids as a matrix [rows, longest] whose rows end together, and where it holds tokens (bool)."""
+    longest = max(map(len, rows))
+    pads = torch.tensor([longest - len(row) for row in rows])
+    ids = torch.tensor([[0] * (longest - len(row)) + list(row) for row in rows])
+    is_token = torch.arange(longest) >= pads[:, None]
+    return ids.to(device), is_token.to(device)
+
+
+def positions_of(is_token: torch.Tensor) -> torch.Tensor:
+    """Each token's position in its own row, [rows, longest]; 0 in the padding."""
+    return (is_token.cumsum(-1) - 1).clamp(min=0)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -15,14 +15,17 @@ BLOCK = 32  # columns by which a buffer grows
 
 
 def room_for(columns: int) -> int:
-    """Columns of a buffer that holds `columns` and at least one more: little beyond, because gaps between rows
-    slow the attention down, and an odd multiple of 16, because strides of powers of two collide in CPU caches."""
+    """Columns of a buffer that holds `columns` and at least one more.
+
+    Little beyond, because gaps between rows slow the attention down, and an odd multiple of 16, because
+    strides of powers of two collide in CPU caches."""
     return (columns // BLOCK + 1) * BLOCK + BLOCK // 2
 
 
 class InPlaceLayer(DynamicLayer):
-    """One layer's keys and values, [rows, heads, columns, size]. `by_column` stores the values of one component
-    side by side, as our CPU attention reads them."""
+    """One layer's keys and values, [rows, heads, columns, size].
+
+    `by_column` stores the values of one component side by side, as our CPU attention reads them."""
 
     def __init__(self, by_column: bool):
         super().__init__()
@@ -30,7 +33,7 @@ class InPlaceLayer(DynamicLayer):
         self.columns = 0
 
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args, **kwargs):
-        """Append columns and return views of all columns so far; the first ones (the prompt) are kept as given."""
+        """Append columns and return views of all columns so far; the first (the prompt) are kept as given."""
         before, self.columns = self.columns, self.columns + key_states.shape[-2]
         if not self.is_initialized:
             self.dtype, self.device, self.is_initialized = key_states.dtype, key_states.device, True
@@ -57,7 +60,9 @@ class InPlaceLayer(DynamicLayer):
             buffer[holes, :, : self.columns] = buffer[movers, :, : self.columns]
         self.keys, self.values = self.keys[:rows], self.values[:rows]
 
-    def _roomy(self, states: torch.Tensor, by_column: bool, owner: torch.Tensor | None = None) -> torch.Tensor:
+    def _roomy(
+        self, states: torch.Tensor, by_column: bool, owner: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """A copy of the states (of each row's owner) with room for more columns."""
         rows, heads, held, size = states.shape
         rows, room = rows if owner is None else len(owner), room_for(held)

@@ -1,4 +1,4 @@
-"""Chats as the text a model reads: the tokenizer with its chat template, loaded and checked, and its rendering."""
+"""Chats as the text a model reads: the tokenizer with its chat template, and what it renders."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ def is_local(path: str) -> bool:
     """Is this a checkpoint's folder (and not a hub name)?
 
     Raises `UserError` when it can be neither, or when the folder holds no checkpoint."""
-    folder = Path(path).expanduser()
+    folder = Path(path)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
-            raise UserError(f"{path} is no checkpoint: it has no config.json; name the folder save_pretrained wrote")
+            raise UserError(
+                f"{path} has no config.json, so it is no transformers checkpoint; name its folder"
+            )
         return True
     if folder.exists() or not HUB_NAME.fullmatch(path):
         raise UserError(f"there is no model folder {path!r}; name a folder with a transformers checkpoint")
@@ -44,11 +46,12 @@ def load_tokenizer(path: str, trust_remote_code: bool = False) -> PreTrainedToke
             path, trust_remote_code=trust_remote_code, local_files_only=local
         )
     except (OSError, ValueError, KeyError, ImportError) as cause:
-        raise UserError(f"could not load the tokenizer of {path}: {first_line(cause)}") from cause
+        where = "" if local else " (there is no such folder here, and no such model came from the hub)"
+        raise UserError(f"could not load the tokenizer of {path}{where}: {first_line(cause)}") from cause
     if not tokenizer.chat_template:
         raise UserError(
-            f"the tokenizer of {path} has no chat template (the text around each turn, in Jinja), so it cannot be "
-            "sent chats; take the model's chat or instruct version, or put its chat_template.jinja into the folder"
+            f"the tokenizer of {path} has no chat template, the text around each turn, so it cannot be "
+            "sent chats; take its chat or instruct version, or add a chat_template.jinja to the folder"
         )
     return tokenizer
 
@@ -75,7 +78,8 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], syst
         return _apply(tokenizer, _fold_system(chat))
     except TemplateError as cause:
         roles = ", ".join(message["role"] for message in chat)
-        raise UserError(f"the model's chat template refuses a chat of the turns {roles}: {first_line(cause)}") from cause
+        message = f"the model's chat template refuses a chat of the turns {roles}: {first_line(cause)}"
+        raise UserError(message) from cause
 
 
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:

@@ -37,7 +37,8 @@ def load_model(path: str, dtype: str, device: str, trust_remote_code: bool) -> P
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, AssertionError) as cause:
-        raise UserError(f"could not load the model {path} as {dtype} on {device}: {first_line(cause)}") from cause
+        message = f"could not load the model {path} as {dtype} on {device}: {first_line(cause)}"
+        raise UserError(message) from cause
 
 
 def stop_tokens(model: PreTrainedModel, *further: int | None) -> tuple[int, ...]:
@@ -48,5 +49,5 @@ def stop_tokens(model: PreTrainedModel, *further: int | None) -> tuple[int, ...]
 
 
 def forget_generation_settings(model: PreTrainedModel) -> None:
-    """Drop what the checkpoint says about sampling (temperature, penalties): a run's configuration decides it."""
+    """Drop what the checkpoint says about sampling (temperature, penalties): the configuration decides."""
     model.generation_config = GenerationConfig()

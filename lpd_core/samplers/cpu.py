@@ -1,8 +1,8 @@
 """Two kernels that make a float32 model decode faster on a CPU, whatever its architecture.
 
-Attention of one new token a row as two batched matrix-vector products: torch's fused attention is made for many
-queries and reads the cache at half the speed. Linear layers with weights packed once for oneDNN: torch's default,
-MKL, leaves the AVX-512 units of AMD processors idle.
+Attention of one new token a row as two batched matrix-vector products: torch's fused attention is made for
+many queries and reads the cache at half the speed. Linear layers with weights packed once for oneDNN: torch's
+default, MKL, leaves the AVX-512 units of AMD processors idle.
 """
 
 from __future__ import annotations
@@ -60,9 +60,10 @@ def attend(
     scaling: float | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
-    """What transformers' sdpa attention gives, by our products where there is one query a row and a float mask.
+    """What transformers' sdpa attention gives, by our products where a row has one query and a float mask.
 
-    query [rows, heads, queries, size], key and value [rows, key heads, columns, size] -> [rows, queries, heads, size]."""
+    query [rows, heads, queries, size], key and value [rows, key heads, columns, size] ->
+    [rows, queries, heads, size]."""
     rows, heads, queries, size = query.shape
     is_plain = attention_mask is None or attention_mask.is_floating_point()
     if queries > 1 or not is_plain or options.get("position_bias") is not None:

@@ -1,8 +1,8 @@
 """Our decode loop around a transformers model: each prompt prefilled once, its rows decoded side by side.
 
-Against `model.generate` it writes keys and values in place, draws tokens without sorting the vocabulary, repeats
-a prompt's cache instead of its computation, and drops rows that have ended. It needs full attention in every
-layer; `fits` tells.
+Against `model.generate` it writes keys and values in place, draws tokens without sorting the vocabulary,
+repeats a prompt's cache instead of its computation, and drops rows that have ended. It needs full attention
+in every layer; `fits` tells.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from lpd_core.config import Sampling
+from lpd_core.samplers.batching import pad_left, positions_of
 from lpd_core.samplers.cache import InPlaceCache
 from lpd_core.samplers.choice import BROKEN, choose
 
@@ -26,7 +27,7 @@ PROBES = ((1, 2, 3, 4, 5, 6, 7, 8, 9), (9, 7, 5, 3, 1))  # two short rows of tok
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One completion to decode: which of the batch's prompts it answers, its seed, its longest length in tokens."""
+    """One completion to decode: which of the batch's prompts it answers, its seed, its most tokens."""
 
     prompt: int
     seed: int
@@ -67,10 +68,11 @@ class Ledger:
         """Note the tokens [places] of this step and which rows end with them."""
         self.said[self.row, self.step] = tokens
         self.step += 1
-        self.open &= (tokens != BROKEN) & ~np.isin(tokens, self.stop_ids) & (self.limits[self.row] > self.step)
+        is_end = (tokens == BROKEN) | np.isin(tokens, self.stop_ids)
+        self.open &= ~is_end & (self.limits[self.row] > self.step)
 
     def compact(self) -> np.ndarray | None:
-        """Where enough rows have ended: the places that remain, those from the end filling the holes before."""
+        """Where enough rows have ended: the places that remain, the last ones filling the holes before."""
         left = int(self.open.sum())
         if (len(self.open) - left) * CROWDED <= len(self.open):
             return None
@@ -85,27 +87,22 @@ class Ledger:
 
 
 class Context:
-    """What the model has read: keys and values, where each row's next token stands, and what is only padding."""
+    """What the model has read: keys and values, where each row stands, and what is only padding."""
 
-    def __init__(self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], by_column: bool):
-        longest = max(map(len, prompts))
-        pads = torch.tensor([longest - len(prompt) for prompt in prompts])
-        self.ids = torch.tensor([[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
-        self.is_token = torch.arange(longest) >= pads[:, None]
-        self.positions = (self.is_token.cumsum(-1) - 1).clamp(min=0)
-        self.is_padded = bool(pads.any())
-        for name in ("ids", "is_token", "positions"):
-            setattr(self, name, getattr(self, name).to(model.device))
+    def __init__(self, model: PreTrainedModel, by_column: bool):
         self.model = model
         self.cache = InPlaceCache(model.config.get_text_config(decoder=True).num_hidden_layers, by_column)
 
-    def read(self) -> torch.Tensor:
-        """Read the prompts; the logits [prompts, vocabulary] of the token after each."""
-        logits = self._forward(self.ids, self.is_token if self.is_padded else None)
+    def read(self, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Read the prompts as one batch; the logits [prompts, vocabulary] of the token after each."""
+        ids, is_token = pad_left(prompts, self.model.device)
+        self.is_padded = not bool(is_token.all())
+        self.positions = positions_of(is_token)
+        logits = self._forward(ids, is_token if self.is_padded else None)
         self.positions = self.positions[:, -1:]
-        hidden = torch.finfo(logits.dtype).min
-        self.mask = torch.zeros(self.is_token.shape, dtype=logits.dtype, device=logits.device)
-        self.mask = self.mask.masked_fill_(~self.is_token, hidden)[:, None, None]
+        hidden = torch.finfo(self.model.dtype).min
+        self.mask = torch.zeros(ids.shape, dtype=self.model.dtype, device=ids.device)
+        self.mask = self.mask.masked_fill_(~is_token, hidden)[:, None, None]
         return logits
 
     def repeat(self, owner: torch.Tensor) -> None:
@@ -149,9 +146,9 @@ class DecodeLoop:
         self, prompts: Sequence[Sequence[int]], rows: Sequence[Row], sampling: Sampling
     ) -> list[Completion]:
         """One completion a row, in their order."""
-        context = Context(self.model, prompts, self.by_column)
+        context = Context(self.model, self.by_column)
         owner = torch.tensor([row.prompt for row in rows], device=self.model.device)
-        logits = context.read()[owner]
+        logits = context.read(prompts)[owner]
         context.repeat(owner)
         ledger = Ledger(rows, self.stop_ids)
         while True:
@@ -183,14 +180,15 @@ def plain_logits(model: PreTrainedModel) -> torch.Tensor:
 
 @torch.inference_mode()
 def fits(loop: DecodeLoop, expected: torch.Tensor) -> bool:
-    """Does the loop, reading the probes as one padded batch and their last tokens from its cache, get the logits
-    `expected`? Positions and masks are handled in too many ways to tell it from a model's class."""
+    """Does the loop get the logits `expected` from the probes as a padded batch without their last tokens,
+    then these? Positions and masks are handled in too many ways to tell it from a model's class."""
     try:
-        context = Context(loop.model, [probe[:-1] for probe in PROBES], loop.by_column)
-        context.read()
+        context = Context(loop.model, loop.by_column)
+        context.read([probe[:-1] for probe in PROBES])
         context.repeat(torch.arange(len(PROBES), device=expected.device))
         logits = context.advance(torch.tensor([probe[-1] for probe in PROBES], device=expected.device))
     except (TypeError, ValueError, AttributeError, IndexError, KeyError, RuntimeError):
         return False
-    share = 1e-3 if expected.dtype == torch.float32 else 5e-2  # of the largest logit: rounding, not another meaning
+    # Of the largest logit: what rounding explains, and a wrong position or mask exceeds.
+    share = 1e-3 if expected.dtype == torch.float32 else 5e-2
     return bool((logits - expected).abs().max() <= share * expected.abs().max())

@@ -9,6 +9,7 @@ import torch
 from transformers import GenerationConfig, LogitsProcessor, PreTrainedModel
 
 from lpd_core.config import Sampling
+from lpd_core.samplers.batching import pad_left
 from lpd_core.samplers.choice import choose
 from lpd_core.samplers.decode import Completion, Row, trim
 
@@ -40,13 +41,11 @@ class GenerateLoop:
         self, prompts: Sequence[Sequence[int]], rows: Sequence[Row], sampling: Sampling
     ) -> list[Completion]:
         """One completion a row, in their order."""
-        longest = max(map(len, prompts))
-        pads = torch.tensor([longest - len(prompts[row.prompt]) for row in rows])
-        ids = torch.tensor([[0] * pad + list(prompts[row.prompt]) for pad, row in zip(pads, rows, strict=True)])
+        ids, is_token = pad_left([prompts[row.prompt] for row in rows], self.model.device)
         choice = SeededChoice(sampling, np.array([row.seed for row in rows], dtype=np.uint64))
         self.model.generate(
-            input_ids=ids.to(self.model.device),
-            attention_mask=(torch.arange(longest) >= pads[:, None]).long().to(self.model.device),
+            input_ids=ids,
+            attention_mask=is_token.long(),
             logits_processor=[choice],
             generation_config=GenerationConfig(
                 max_new_tokens=max(row.limit for row in rows),

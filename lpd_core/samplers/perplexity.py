@@ -8,12 +8,13 @@ from collections.abc import Sequence
 import torch
 
 from lpd_core.errors import Interrupted
-from lpd_core.samplers.batching import Batch, Group, run_batches
+from lpd_core.samplers.batching import Batch, Group, pad_left, positions_of, run_batches
 from lpd_core.samplers.chat import end_of_turn, load_tokenizer, render
 from lpd_core.samplers.checkpoint import load_model
 from lpd_core.types import Message
 
 IGNORED = -100
+LOGITS = 1 << 27  # numbers that a batch may hold: its logits, not its tokens, fill the memory
 
 
 class TransformersPerplexity:
@@ -28,30 +29,29 @@ class TransformersPerplexity:
         device: str = "auto",
         token_budget: int = 32_768,
         threads: int = 1,
-        system: str = "",
         trust_remote_code: bool = False,
     ):
         torch.set_num_threads(threads)
-        self.token_budget = token_budget
-        self.system = system
         self.tokenizer = load_tokenizer(path, trust_remote_code)
         self.closing = end_of_turn(self.tokenizer)
         self.model = load_model(path, dtype, device, trust_remote_code)
+        vocabulary = self.model.config.get_text_config(decoder=True).vocab_size
+        self.token_budget = min(token_budget, LOGITS // vocabulary)
 
     def perplexities(self, chats: Sequence[tuple[Sequence[Message], str]]) -> list[float]:
         """exp of the mean negative log-likelihood of each completion's tokens, its end of turn included.
 
-        Raises `UserError` for a chat that the template refuses, `Interrupted` if one alone exceeds the memory."""
+        Raises `UserError` for a chat that the template refuses, `Interrupted` if one exceeds the memory."""
         groups, said = [], []
         for row, (messages, completion) in enumerate(chats):
-            prompt = self._encode(render(self.tokenizer, messages, self.system))
+            prompt = self._encode(render(self.tokenizer, messages))
             answer = self._encode(completion) + ([] if self.closing is None else [self.closing])
             groups.append(Group((*prompt, *answer), 0, (row,)))
             said.append(len(answer))
         means: dict[int, float] = {}
 
         def give_up(row: int) -> None:
-            raise Interrupted(f"memory does not suffice for a chat of {len(groups[row].tokens)} tokens; free some")
+            raise Interrupted(f"memory does not suffice for a chat of {len(groups[row].tokens)} tokens")
 
         run_batches(groups, self.token_budget, lambda batch: means.update(self._means(batch, said)), give_up)
         return [math.exp(means[row]) for row in range(len(chats))]
@@ -63,23 +63,20 @@ class TransformersPerplexity:
     def _means(self, batch: Batch, said: Sequence[int]) -> dict[int, float]:
         """The mean negative log-likelihood of each row, by its number; rows end at the same column."""
         rows = [group.rows[0] for group in batch]
-        longest = max(len(group.tokens) for group in batch)
-        pads = torch.tensor([longest - len(group.tokens) for group in batch])
-        ids = torch.tensor([[0] * (longest - len(group.tokens)) + list(group.tokens) for group in batch])
-        is_token = torch.arange(longest) >= pads[:, None]
-        counts = torch.tensor([said[row] for row in rows])
+        ids, is_token = pad_left([group.tokens for group in batch], self.model.device)
+        counts = torch.tensor([said[row] for row in rows], device=ids.device)
         width = int(counts.max())
-        labels = ids[:, -width:].masked_fill(torch.arange(width) < width - counts[:, None], IGNORED)
-        device = self.model.device
+        is_context = torch.arange(width, device=ids.device) < width - counts[:, None]
+        labels = ids[:, -width:].masked_fill(is_context, IGNORED)
         logits = self.model(
-            input_ids=ids.to(device),
-            attention_mask=is_token.long().to(device),
-            position_ids=(is_token.cumsum(-1) - 1).clamp(min=0).to(device),
+            input_ids=ids,
+            attention_mask=is_token.long(),
+            position_ids=positions_of(is_token),
             use_cache=False,
             logits_to_keep=width + 1,
         ).logits[:, :-1]
         losses = torch.nn.functional.cross_entropy(
-            logits.float().transpose(1, 2), labels.to(device), ignore_index=IGNORED, reduction="none"
+            logits.float().transpose(1, 2), labels, ignore_index=IGNORED, reduction="none"
         )
-        means = losses.sum(-1).double().cpu() / counts
+        means = losses.double().sum(-1) / counts
         return dict(zip(rows, means.tolist(), strict=True))

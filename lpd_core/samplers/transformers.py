@@ -29,9 +29,9 @@ NO_MEMORY = "memory does not suffice for this chat even alone"
 class TransformersSampler:
     """Samples from the weights at `path`, a folder or a hub name.
 
-    `max_length` bounds prompt and completion together; `token_budget` bounds rows times longest row of a batch.
-    `engine` is our decode loop, that of transformers, or ours where it fits. `system` is a system turn put before
-    every chat. What the checkpoint itself says about sampling is ignored but for its stop tokens.
+    `max_length` bounds prompt and completion together; `token_budget` bounds rows times longest row of a
+    batch. `engine` is our decode loop, that of transformers, or ours where it fits. `system` is a system turn
+    put before every chat. What the checkpoint itself says about sampling is ignored but for its stop tokens.
     Raises `UserError` for a checkpoint that cannot be used."""
 
     def __init__(
@@ -71,8 +71,8 @@ class TransformersSampler:
             self.loop = GenerateLoop(plain, self.stop_ids)
 
     def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> list[Generation]:
-        """One generation a request, in their order; a chat that is too long, that the template refuses or that
-        exceeds the memory comes back as such. Tokens count the stop token."""
+        """One generation a request, in their order; a chat that is too long, that the template refuses or
+        that exceeds the memory comes back as such. Tokens count the stop token."""
         generations: dict[int, Generation] = {}
         groups = self._groups(requests, sampling, generations)
 
