@@ -14,6 +14,7 @@ from typing import Any
 from lpd_core.constitution import (
     Constitution,
     Edit,
+    Entry,
     History,
     Impact,
     Imported,
@@ -39,6 +40,7 @@ from lpd_core.constitution.lookup import find_active
 from lpd_core.constitution.state import free_prefix
 from lpd_core.errors import EditRefused, UserError
 from lpd_core.store import RunFolder, Store, constitutions, results
+from lpd_core.types import Cluster
 
 
 def found(store: Store, run_id: str, iteration: int) -> Constitution:
@@ -48,7 +50,8 @@ def found(store: Store, run_id: str, iteration: int) -> Constitution:
         raise UserError(f"iteration {iteration} of run {run_id} has not been clustered yet")
     ids = [member.principle_id for cluster in clustering.clusters for member in cluster.members]
     ids += [member.principle_id for member in clustering.unclustered]
-    return from_clustering(clustering, constitutions.text_lookup(store, ids))
+    pinned = {entry_id for entry_id, _ in constitutions.pinned_entries(store, run_id, iteration - 1)}
+    return from_clustering(clustering, constitutions.text_lookup(store, ids), pinned)
 
 
 def current(store: Store, run_id: str, iteration: int) -> Constitution:
@@ -220,3 +223,42 @@ def add_principles(
         if pin:
             edit(store, run_id, iteration, "pin", {"id": entry_id}, author, "imported")
     return made
+
+
+def suggest_merges(
+    store: Store, folder: RunFolder, iteration: int, entry_id: str | None, most: int
+) -> list[dict[str, Any]]:
+    """The entries most like one (or the most alike pairs), by meaning, use and words, with each merge's effect."""
+    from lpd_core.similar import similar_clusters
+
+    log = history(store, folder.run_id, iteration)
+    if entry_id is not None:
+        find_active(log.current, entry_id)
+    clusters = [_as_cluster(entry) for entry in log.current.active]
+    use = results.principle_use(store, folder.run_id, iteration)
+    known = results.known_vectors(store, list(use), folder.config().cluster.embedder)
+    prompts = {principle_id: each["prompts"] for principle_id, each in use.items()}
+    index = trajectory_index(store, folder.run_id, iteration, log.current)
+    rows = []
+    for pair in similar_clusters(clusters, known, prompts, entry_id, most):
+        args = {"ids": [pair.cluster_id, pair.other_id]}
+        merged = record(log, "merge", args, author="preview", at=datetime.now(UTC).isoformat())
+        effect = impact(log.current, merged.current, index)
+        rows.append(
+            {
+                "id": pair.cluster_id,
+                "principle": log.current.by_id[pair.cluster_id].text,
+                "other": pair.other_id,
+                "other principle": log.current.by_id[pair.other_id].text,
+                "meaning": pair.similarity,
+                "co-use": pair.co_use,
+                "words": pair.word_overlap,
+                "relabelled": effect.relabelled,
+                "tokens": effect.tokens_after - effect.tokens_before,
+            }
+        )
+    return rows
+
+
+def _as_cluster(entry: Entry) -> Cluster:
+    return Cluster(entry.entry_id, entry.text, entry.medoid_principle_id or "", entry.members)

@@ -35,6 +35,8 @@ def average_joins(means: np.ndarray, weights: np.ndarray, dense_limit: int = DEN
     """The n - 1 joins of n groups of unit vectors, given their means [n, d] (overwritten) and weights [n].
 
     Each join is (a row of one group, a row of the other, distance); parts come before wholes."""
+    if len(means) < 2:
+        return np.empty((0, 3))
     owner = _first_equal_row(means)
     first = np.unique(owner)
     repeats = np.flatnonzero(owner != np.arange(len(owner)))

@@ -14,16 +14,17 @@ from typing import Any
 
 from lpd_core.types import Interval
 
-MEASURES: Mapping[str, str] = {
-    "draft": "mean f(y1, gold)",
-    "response": "mean f(y2, gold)",
-    "over_draft": "f(y2) - f(y1), same model",
-    "over_base": "f(y2) - base model's f(y1)",
-    "draft_over_base": "f(y1) - base model's f(y1)",
-    "improved": "share of prompts with f(y2) > f(y1)",
-    "win_rate": "win rate of y2 over y1, ties half",
-    "right_principle": "share of prompts whose z is known to be right",
+MEASURES: Mapping[str, tuple[str, str]] = {
+    "draft": ("f(y1)", "mean f(y1, gold)"),
+    "response": ("f(y2)", "mean f(y2, gold)"),
+    "over_draft": ("y2 - y1", "f(y2) - f(y1), same model"),
+    "over_base": ("y2 - base y1", "f(y2) - the base model's f(y1)"),
+    "draft_over_base": ("y1 - base y1", "f(y1) - the base model's f(y1)"),
+    "improved": ("improved", "share of prompts with f(y2) > f(y1)"),
+    "win_rate": ("win rate", "y2 against y1, ties half"),
+    "right_principle": ("right z", "share of prompts whose z is known to be right"),
 }
+"""Each measure with its short name and what it is."""
 
 
 def interval(values: Sequence[float], resamples: int = 2000, seed: int = 0) -> Interval:

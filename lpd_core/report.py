@@ -50,7 +50,7 @@ def heldout_rows(report: Mapping[str, Any], benchmark: str) -> list[dict[str, st
     for iteration, summary in report["heldout"][benchmark].items():
         best = " *" if iteration == report["best_iteration"] else ""
         row = {"iteration": f"{iteration}{best}" if iteration else "base", "n": str(summary["response"]["n"])}
-        row |= {name: show_interval(summary[name]) for name in MEASURES if name in summary}
+        row |= {short: show_interval(summary[name]) for name, (short, _) in MEASURES.items() if name in summary}
         if summary.get("unscored"):
             row["unscored"] = str(summary["unscored"])
         rows.append(row)
@@ -58,8 +58,8 @@ def heldout_rows(report: Mapping[str, Any], benchmark: str) -> list[dict[str, st
 
 
 def show_interval(value: Mapping[str, float]) -> str:
-    """A mean with its 95 % interval, such as `0.612 [0.598, 0.627]`."""
-    return f"{value['mean']:.3f} [{value['low']:.3f}, {value['high']:.3f}]" if value["n"] else "-"
+    """A mean over its 95 % interval, such as `0.612` over `[0.598, 0.627]`."""
+    return f"{value['mean']:.3f}\n[{value['low']:.3f}, {value['high']:.3f}]" if value["n"] else "-"
 
 
 def iteration_rows(report: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -76,8 +76,8 @@ def iteration_rows(report: Mapping[str, Any]) -> list[dict[str, str]]:
                 "iteration": str(iteration),
                 "prompts": str(mined["prompts"]["prompts"]),
                 "selected": str(mined["prompts"]["selected"]),
-                "candidates": ", ".join(f"{k} {v} ({v / total:.0%})" for k, v in mined["acceptance"].items()),
-                "coverage": ", ".join(f"{c['share']:.0%} at N = {int(c['n'])}" for c in _ends(cover)),
+                "candidates": "\n".join(f"{k} {v} ({v / total:.0%})" for k, v in mined["acceptance"].items()),
+                "coverage": "\n".join(f"{c['share']:.0%} at N = {int(c['n'])}" for c in _ends(cover)),
                 "principles": str(found.get("principles", "-")),
                 "constitution": str(found.get("constitution_size", "-")),
                 "discovery rate": _share(found.get("discovery_rate"), found.get("principles")),
@@ -105,7 +105,7 @@ th { background: #f4f6f8 } td { white-space: pre-wrap; overflow-wrap: anywhere }
 
 def render_html(report: Mapping[str, Any], examples: Iterable[Mapping[str, Any]]) -> str:
     """The report as one HTML file without scripts or outside resources."""
-    legend = "; ".join(f"{name}: {meaning}" for name, meaning in MEASURES.items())
+    legend = "; ".join(f"{short}: {meaning}" for short, meaning in MEASURES.values())
     parts = [
         f"<h1>{_e(report['name'])}</h1>",
         f"<p>Run {_e(report['run_id'])}, {_e(report['status'])}. Best iteration (chosen on dev): "

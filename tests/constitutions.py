@@ -21,7 +21,7 @@ def clustering(
 ) -> Clustering:
     """Clusters "1.1", "1.2", ...; the first of each group is its medoid."""
     clusters = tuple(
-        Cluster(f"{iteration}.{n}", f"Cluster {n}", f"p{group[0]}", tuple(member(p) for p in group))
+        Cluster(f"{iteration}.{n}", TEXTS.get(f"p{group[0]}", "?"), f"p{group[0]}", tuple(map(member, group)))
         for n, group in enumerate(groups, start=1)
     )
     return Clustering(clusters, (), (), (), tuple(member(p) for p in unclustered))

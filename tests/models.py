@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+Alter = Callable[[Any], None]
+
 CHAT_TEMPLATE = """\
 {%- for message in messages -%}
 {{- '<|im_start|>' + message['role'] + '\\n' -}}
@@ -52,11 +54,11 @@ def tiny_tokenizer(vocab_size: int = 300):
     return tokenizer
 
 
-def tiny_model(folder: Path, alter: Callable[[Any], None] = lambda model: None, **overrides) -> Path:
-    """Write a random Llama (about 60,000 parameters) with its tokenizer to `folder` and return it.
+def tiny_model(folder: Path, alter: Alter = lambda model: None, **overrides) -> Path:
+    """Write a random Llama (some 30,000 parameters) with its tokenizer to `folder` and return it.
 
-    `overrides` are fields of LlamaConfig, for instance `hidden_size=64` or `vocab_size=512`; `alter` may change
-    the model before it is written."""
+    `overrides` are fields of LlamaConfig, for instance `hidden_size=64` or `vocab_size=512`; `alter` may
+    change the model before it is written."""
     from transformers import LlamaConfig
 
     settings = {
@@ -76,8 +78,8 @@ def tiny_model(folder: Path, alter: Callable[[Any], None] = lambda model: None, 
     return save_model(folder, LlamaConfig(**settings), alter)
 
 
-def save_model(folder: Path, config: Any, alter: Callable[[Any], None] = lambda model: None) -> Path:
-    """Write a random model (seed 0) of any configuration, with the tiny tokenizer, to `folder` and return it."""
+def save_model(folder: Path, config: Any, alter: Alter = lambda model: None) -> Path:
+    """Write a random model (seed 0) of any configuration, with the tiny tokenizer, to `folder`."""
     import torch
     from transformers import AutoModelForCausalLM
 

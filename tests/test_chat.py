@@ -11,8 +11,8 @@ from tests.models import CHAT_TEMPLATE, tiny_model, tiny_tokenizer
 
 ASK = ({"role": "user", "content": "  What now?\n"},)
 ALTERNATING = (
-    "{%- if messages[0]['role'] != 'user' -%}{{ raise_exception('the first turn must be the user\\'s') }}{%- endif -%}"
-    + CHAT_TEMPLATE
+    "{%- if messages[0]['role'] != 'user' -%}"
+    "{{ raise_exception('the first turn must be the user\\'s') }}{%- endif -%}" + CHAT_TEMPLATE
 )
 SILENT = CHAT_TEMPLATE.replace(
     "for message in messages", "for message in messages if message['role'] != 'system'"

@@ -81,5 +81,5 @@ def test_the_numbers_are_uniform_over_seeds_and_over_steps():
     over_steps = np.concatenate([uniforms(np.array([9], np.uint64), step, 0) for step in range(2000)])
     over_attempts = np.concatenate([uniforms(np.arange(999, dtype=np.uint64), 1, a) for a in range(ATTEMPTS)])
     for numbers in (over_seeds, over_steps, over_attempts):
-        assert 0 <= numbers.min() and numbers.max() < 1
+        assert numbers.min() >= 0 and numbers.max() < 1
         assert chisquare(np.histogram(numbers, bins=20, range=(0, 1))[0]).pvalue > 1e-4

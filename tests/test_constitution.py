@@ -6,7 +6,7 @@ import json
 import pickle
 
 import pytest
-from constitutions import TEXTS, clustering, constitution, edited
+from constitutions import TEXTS, clustering, constitution, edited, member
 
 from lpd_core.constitution import (
     affected,
@@ -64,8 +64,10 @@ def test_entries_are_in_natural_order():
     assert [e.entry_id for e in state.entries] == [f"1.{n}" for n in range(1, 13)]
 
 
-def test_a_pinned_cluster_without_members_keeps_its_own_text_and_its_id_is_not_reused():
-    found = Clustering((*clustering([(0, 1)]).clusters, Cluster("e1", "Be kind.", "", ())), (), (), ())
+def test_a_pinned_cluster_keeps_its_own_text_and_its_id_is_not_reused():
+    carried = (Cluster("e1", "Be kind.", "", ()), Cluster("e2", "Be brief.", "p2", (member(2),)))
+    found = Clustering((*clustering([(0, 1)]).clusters, *carried), (), (), ())
+    assert replacements(from_clustering(found, TEXTS))["p2"] == "Be brief."
     history = edited(from_clustering(found, TEXTS, pinned=["e1"]), ("merge", {"ids": ["1.1", "e1"]}))
     assert entry(history, "e1").text == "Be kind."
     assert entry(history, "e1").into == ("ee1",)
@@ -102,7 +104,7 @@ def test_rename_reword_medoid_and_note_change_only_their_entry():
 def test_merge_takes_the_text_of_the_largest_and_keeps_its_sources_visible():
     history = edited(constitution(), ("pin", {"id": "1.2"}), ("merge", {"ids": ["1.2", "1.3"]}))
     whole = entry(history, "e2")
-    assert (whole.text, whole.label, whole.pinned) == (TEXTS["p5"], "Cluster 3", True)
+    assert (whole.text, whole.label, whole.pinned) == (TEXTS["p5"], TEXTS["p5"], True)
     assert ids(whole.members) == ["p3", "p4", "p5", "p6", "p7", "p8"]
     assert whole.provenance.sources == ("1.2", "1.3")
     assert [(entry(history, i).status, entry(history, i).into) for i in ("1.2", "1.3")] == [
@@ -119,16 +121,18 @@ def test_merge_under_another_medoid_or_ones_own_words():
     assert entry(words, "e1").medoid_principle_id is None
 
 
-def test_split_leaves_text_and_pin_with_the_part_that_holds_the_medoid():
+def test_split_leaves_text_label_and_pin_with_the_part_that_holds_the_medoid():
     history = edited(
         constitution(),
         ("pin", {"id": "1.3"}),
+        ("rename", {"id": "1.3", "label": "Three"}),
         ("split", {"id": "1.3", "groups": [["p6", "p8"], ["p5", "p7"]]}),
     )
-    first, second = entry(history, "e2.1"), entry(history, "e2.2")
-    assert (second.text, second.label, second.pinned) == (TEXTS["p5"], "Cluster 3", True)
-    assert (first.text, first.medoid_principle_id, first.pinned) == (TEXTS["p8"], "p8", False)
-    assert (entry(history, "1.3").status, entry(history, "1.3").into) == ("split", ("e2.1", "e2.2"))
+    first, second = entry(history, "e3.1"), entry(history, "e3.2")
+    assert (second.text, second.label, second.pinned) == (TEXTS["p5"], "Three", True)
+    assert (first.text, first.label, first.pinned) == (TEXTS["p8"], TEXTS["p8"], False)
+    assert first.medoid_principle_id == "p8"
+    assert (entry(history, "1.3").status, entry(history, "1.3").into) == ("split", ("e3.1", "e3.2"))
 
 
 def test_split_with_medoids_and_of_ones_own_words():
@@ -171,10 +175,9 @@ def test_a_restored_principle_follows_the_merges_of_its_entry():
     assert history.current.home["p4"] == "e3"
 
 
-def test_an_added_principle_is_pinned_and_may_take_members():
-    history = edited(
-        constitution(), ("add", {"text": "Be kind.", "principle_ids": ["p1", "p11"], "note": "ours"})
-    )
+def test_an_added_principle_may_take_members_and_be_pinned_at_once():
+    args = {"text": "Be kind.", "principle_ids": ["p1", "p11"], "note": "ours", "pinned": True}
+    history = edited(constitution(), ("add", args))
     own = entry(history, "e1")
     assert (own.text, own.label, own.pinned, own.note) == ("Be kind.", "Be kind.", True, "ours")
     assert replacement(history.current, "p11") == "Be kind."
@@ -192,7 +195,7 @@ def test_accepting_is_undone_by_a_change_of_text_or_members_only():
 REFUSED = [
     ("rename", {"id": "1.9", "label": "x"}, "did you mean 1."),
     ("rename", {"id": "1.1", "labell": "x"}, "unknown argument 'labell'; did you mean 'label'"),
-    ("rename", {"id": "1.1", "label": "Cluster 1"}, "nothing would change"),
+    ("rename", {"id": "1.1", "label": TEXTS["p0"]}, "nothing would change"),
     ("renam", {"id": "1.1"}, "did you mean 'rename'"),
     ("rename", {"id": "1.1"}, "label is missing"),
     ("rename", {"id": 1.1, "label": "x"}, "id input should be a valid string (given 1.1)"),

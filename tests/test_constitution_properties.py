@@ -19,6 +19,7 @@ from lpd_core.constitution import (
     replay_log,
     start,
     tally,
+    word_diff,
 )
 from lpd_core.constitution.arguments import ARGUMENTS
 from lpd_core.constitution.persistent import PersistentMap
@@ -93,7 +94,7 @@ def depth(history):
     return count, history
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_as_many_undos_as_edits_restore_the_constitution_and_redos_bring_it_back(data):
     history = walk(data, start(constitution()))[-1]
@@ -105,7 +106,7 @@ def test_as_many_undos_as_edits_restore_the_constitution_and_redos_bring_it_back
     assert len(redone.edits) == len(history.edits) + 2 * count
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_replaying_the_log_from_scratch_gives_the_same_state_and_ids_are_never_reused(data):
     histories = walk(data, start(constitution()))
@@ -116,7 +117,7 @@ def test_replaying_the_log_from_scratch_gives_the_same_state_and_ids_are_never_r
             assert made.setdefault(entry.entry_id, entry.provenance) == entry.provenance
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_every_principle_is_in_one_place_and_counts_add_up(data):
     total = tally(constitution()).total
@@ -139,7 +140,7 @@ def test_every_principle_is_in_one_place_and_counts_add_up(data):
                 assert entry.medoid_principle_id in {m.principle_id for m in entry.members}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_impact_equals_a_recount_of_the_whole_training_set(data):
     rows = [
@@ -170,7 +171,7 @@ def test_impact_equals_a_recount_of_the_whole_training_set(data):
     assert found.prompts_lost == tuple(sorted(prompts[0].keys() - prompts[1].keys()))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_documents_round_trip_and_versions_compare_after_any_edits(data):
     histories = walk(data, start(constitution()))
@@ -183,7 +184,7 @@ def test_documents_round_trip_and_versions_compare_after_any_edits(data):
         assert diff(one, other).changes
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_replay_on_the_same_clustering_repeats_everything_and_elsewhere_never_raises(data):
     history = walk(data, start(constitution()))[-1]
@@ -215,3 +216,10 @@ def test_persistent_map_behaves_as_a_dict_and_leaves_its_originals_alone(steps):
     for copy, original in past[::10]:
         changed = {k for k in {*copy, *plain} if copy.get(k) != plain.get(k)}
         assert original.changed_keys(shared) == changed
+
+
+@given(st.text("ab .,", max_size=30), st.text("ab .,", max_size=30))
+def test_a_word_diff_spells_both_texts(before, after):
+    runs = word_diff(before, after)
+    assert "".join(run.text for run in runs if run.kind != "added") == before
+    assert "".join(run.text for run in runs if run.kind != "removed") == after

@@ -40,7 +40,8 @@ QWEN3 = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 GLM = (  # a turn ends where the user's next one begins
-    "{% for m in messages %}<|{{ m['role'] }}|>\n{% if m['role'] == 'assistant' %}<think></think>\n{% endif %}"
+    "{% for m in messages %}<|{{ m['role'] }}|>\n"
+    "{% if m['role'] == 'assistant' %}<think></think>\n{% endif %}"
     "{{ m['content'] | trim }}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 THINKS_FIRST = CHATML.replace("assistant\n{% endif %}", "assistant\n<think>\n{% endif %}")

@@ -7,7 +7,7 @@ import time
 from contextlib import nullcontext
 from typing import Any
 
-from lpd_core.events import Measured, Progress, StageFinished, StageStarted, StatusChanged, Warned
+from lpd_core.events import Measured, Progress, StageFinished, StageStarted, Warned
 from lpd_core.store import RunFolder, RunState
 
 ENDED = {"awaiting_review", "finished", "failed", "stopped", "interrupted"}
@@ -30,23 +30,27 @@ def follow(folder: RunFolder, since: int = 0) -> RunState:
 class _Lines:
     """A line when a stage begins and when it ends."""
 
-    live: Any = None
+    def __init__(self):
+        self.live: Any = None
+        self.begun: set[tuple[int, str]] = set()
 
     def take(self, event: Any) -> None:
         line = _line(event)
+        if isinstance(event, StageStarted):
+            # A stage that works through several lists, or in several processes, begins once for people.
+            line = "" if (event.iteration, event.stage) in self.begun else line
+            self.begun.add((event.iteration, event.stage))
         if line:
             print(line, file=sys.stderr, flush=True)
 
 
 def _line(event: Any) -> str:
-    if isinstance(event, StageStarted) and event.shard == 0:
+    if isinstance(event, StageStarted):
         return f"iteration {event.iteration}  {event.stage}: started"
     if isinstance(event, StageFinished):
         return f"iteration {event.iteration}  {event.stage}: {event.seconds:.1f} s  {_brief(event.summary)}"
     if isinstance(event, Warned):
         return f"warning: iteration {event.iteration}  {event.stage}: {event.message}"
-    if isinstance(event, StatusChanged):
-        return f"{event.status}{': ' + event.error if event.error else ''}"
     return ""
 
 

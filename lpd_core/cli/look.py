@@ -100,7 +100,8 @@ def print_report(store: Store, run_id: str, as_json: bool) -> None:
     found = run_report(store, run_id)
     parts = [table(heldout_rows(found, name), f"held-out prompts: {name}") for name in found["heldout"]]
     parts.append(table(iteration_rows(found), "mined prompts"))
-    parts.append("means with 95 % bootstrap intervals over prompts; " + "; ".join(f"{k}: {v}" for k, v in MEASURES.items()))
+    legend = "; ".join(f"{short}: {meaning}" for short, meaning in MEASURES.values())
+    parts.append(f"Means over n prompts with 95 % bootstrap intervals. {legend}.")
     best = found["best_iteration"]
     if best is not None:
         parts.append(f"* best iteration, chosen on dev: {best} (checkpoint {store.run(run_id).checkpoint(best)})")

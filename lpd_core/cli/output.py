@@ -25,6 +25,7 @@ def table(rows: Sequence[Mapping[str, Any]], title: str = "") -> str:
     import io
     import shutil
 
+    from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -32,7 +33,7 @@ def table(rows: Sequence[Mapping[str, Any]], title: str = "") -> str:
     if not rows:
         return f"{title}: none" if title else "none"
     names = list(dict.fromkeys(name for row in rows for name in row))
-    drawn = Table(title=title or None, title_justify="left", header_style="bold")
+    drawn = Table(title=title or None, title_justify="left", header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in names:
         drawn.add_column(Text(name), overflow="fold")
     for row in rows:

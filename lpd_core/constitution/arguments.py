@@ -158,6 +158,8 @@ class Add(Arguments):
     """Its short name; the text if absent."""
     note: Note = ""
     """A remark."""
+    pinned: bool = False
+    """Whether it survives the next iteration's clustering, which would not find it by itself."""
     principle_ids: Ids | None = None
     """Principles that join it from other active entries or from the unclustered ones."""
 

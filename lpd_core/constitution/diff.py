@@ -129,7 +129,7 @@ def _unmade(before: Constitution, entries: Iterable[Entry]) -> Iterator[Change]:
 def _as_made(constitution: Constitution, entry: Entry) -> Entry:
     """The entry as the edit that made it left it, as far as can be told, so that later edits of it show."""
     if entry.provenance.origin == "added":
-        return replace(entry, pinned=True)
+        return entry
     sources = [constitution.by_id[source] for source in entry.provenance.sources]
     largest = max(sources, key=lambda source: source.trajectories)
     if entry.provenance.origin == "merged":

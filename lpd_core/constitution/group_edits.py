@@ -117,13 +117,12 @@ def move(constitution: Constitution, args: Move) -> Constitution:
 
 
 def add(constitution: Constitution, args: Add, seq: int) -> Constitution:
-    """Add a principle of one's own, with or without members. It is pinned, for no clustering would find it
-    again."""
+    """Add a principle of one's own, with or without members."""
     entry = Entry(
         entry_id=f"{constitution.prefix}{seq}",
         label=args.label or args.text,
         text=args.text,
-        pinned=True,
+        pinned=args.pinned,
         note=args.note,
         provenance=Provenance("added", (), seq),
     )

@@ -62,7 +62,7 @@ def read_principles(path: Path) -> Imported:
 
 
 def additions(imported: Imported) -> list[dict[str, str]]:
-    """Arguments of the `add` edits that make pinned entries of imported principles, each text once."""
+    """Arguments of the `add` edits that make entries of imported principles, each text once."""
     once = {principle.text: principle for principle in reversed(imported.principles)}
     return [
         {name: value for name, value in (("text", p.text), ("label", p.label), ("note", p.note)) if value}

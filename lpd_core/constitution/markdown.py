@@ -8,7 +8,7 @@ import re
 from lpd_core.constitution.state import Constitution, Entry, tally
 
 _MARKUP = re.compile(r"[\\`*_\[\]<>&|~$#:@{}^=]")
-_AT_START = re.compile(r"^([-+]|\d+(?=[.)]))")
+_AT_START = re.compile(r"^([-+]|\d+(?=[.)](?:\s|$)))")
 _WWW = re.compile(r"(?i)\b(www)\.")
 _JOINER = "\N{WORD JOINER}"
 
@@ -42,7 +42,7 @@ def _details(entry: Entry) -> list[str]:
     origin = f" · {source.origin}" + (
         f" from {', '.join(map(escape, source.sources))}" if source.sources else ""
     )
-    size = f"{len(entry.members)} principles, {entry.trajectories} trajectories"
+    size = f"principles: {len(entry.members)} · trajectories: {entry.trajectories}"
     details = [f"    - {escape(entry.entry_id)}{name} · {size}{origin}{marks}"]
     return details + ([f"    - Note: {escape(entry.note)}"] if entry.note else [])
 
@@ -51,7 +51,7 @@ def escape(text: str) -> str:
     """One line of Markdown that shows a text and is no markup: no link, emphasis, HTML, formula or list."""
     line = " ".join(text.split())
     # Some renderers link bare addresses even where they are escaped; an invisible joiner prevents it.
-    line = line.replace("://", f"://{_JOINER}").replace("@", f"{_JOINER}@")
+    line = line.replace("://", f":{_JOINER}//").replace("@", f"{_JOINER}@")
     line = _WWW.sub(rf"\1{_JOINER}.", _MARKUP.sub(r"\\\g<0>", line))
     return _AT_START.sub(lambda found: "\\" + found[0] if found[0] in "+-" else found[0] + "\\", line)
 

@@ -44,8 +44,9 @@ class Replayed:
 class _Translation:
     """From the old log's names to those of the constitution `here`.
 
-    `continued` counts the old entries that each new one continues, `carried` finds pinned entries by their text;
-    `losses` say what the edit at hand had to give up, `old_id` and `new_id` how the ids of what it makes begin."""
+    `continued` counts the old entries that each new one continues, `carried` finds pinned entries by their
+    text; `losses` say what the edit at hand had to give up, `old_id` and `new_id` how the ids of what it
+    makes begin."""
 
     ids: dict[str, str]
     continued: Counter[str]
@@ -84,17 +85,16 @@ def replay(
 def _redo(edit: Edit, on: History, words: _Translation, at: str) -> History:
     """The history with the translated edit, or as it is when what the edit makes is here already."""
     op, args = edit.op, _translated(edit, words)
-    made = _split(words, args) if op == "split" else {words.old_id: words.new_id}
+    made = _split(words, args) if op == "split" else {words.old_id: words.new_id} if op in MAKING else {}
     twin = _twin(op, args, words)
     if twin:
         words.losses.append(f"entry {twin} is what it would make")
-        made = {words.old_id: twin}
+        words.ids[words.old_id], made = twin, {}
         op, args = _into_twin(op, args, twin)
     if op:
         reason = f"replay of edit {edit.seq}" + (f": {edit.reason}" if edit.reason else "")
         on = record(on, op, args, author=edit.author, at=at, reason=reason)
-    if edit.op in MAKING:
-        words.ids |= made
+    words.ids |= made
     return on
 
 
@@ -122,7 +122,7 @@ def _twin(op: str, args: Mapping[str, Any], words: _Translation) -> str | None:
 
 
 def _into_twin(op: str, args: Mapping[str, Any], twin: str) -> tuple[str, dict[str, Any]]:
-    """What is left of a merge or an addition whose result is there: its wording, its members; "" for nothing."""
+    """What is left of a merge or addition whose result is there: its wording or members; "" for nothing."""
     if op == "merge" and "text" in args:
         return "reword", {"id": twin, "text": args["text"]}
     if op == "add" and "principle_ids" in args:

@@ -115,8 +115,9 @@ class Tally:
 def from_clustering(
     clustering: Clustering, texts: Mapping[str, str], pinned: Collection[str] = ()
 ) -> Constitution:
-    """The constitution that a clustering proposes, before any edit. `pinned` names clusters that carry a
-    pinned entry of the iteration before; a cluster without a medoid takes its label as its text.
+    """The constitution that a clustering proposes, before any edit. A cluster's label is its text; where no
+    medoid states it, it is a person's own. `pinned` names the clusters that carry pinned entries of the
+    iteration before.
 
     Raises `DataError` when a text is missing or the clusters are not disjoint."""
     return assemble(
@@ -129,8 +130,9 @@ def from_clustering(
 
 def _entry(cluster: Cluster, texts: Mapping[str, str], pinned: bool) -> Entry:
     medoid = cluster.medoid_principle_id or None
-    text = _own_text(medoid, texts) if medoid else cluster.label
-    return Entry(cluster.cluster_id, cluster.label or text, text, cluster.members, medoid, pinned=pinned)
+    if medoid and _own_text(medoid, texts) != cluster.label:
+        medoid = None
+    return Entry(cluster.cluster_id, cluster.label, cluster.label, cluster.members, medoid, pinned=pinned)
 
 
 def assemble(

@@ -7,16 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.demo.builder.attributes import ATTRIBUTES
-from data.demo.builder.cues import SITUATIONS
+from data.demo.builder.cues import CUES, SITUATIONS
 from data.demo.builder.world import Case, draw_case, realise, render_attribute, render_plain, render_prompt
 
 TEMPLATES = Path(__file__).resolve().parents[3] / "lpd_core" / "templates"
 DESCRIBE = "Describe the situation of the user in one short sentence."
-PROPOSE_NOISE = 0.12  # share of wrong principles under the hint, in the last third of pretraining only
+PROPOSE_NOISE = 0.08  # share of wrong principles under the hint, in the last third of pretraining only
 SECOND_IN_HINT = 0.3
 DRAFT_WEIGHT = 0.5  # drafts stand in most conversations, hinted principles in few and are short
 HINTED_WEIGHT = 3.0
-KINDS = {"refine": 0.42, "propose": 0.22, "situation": 0.12, "write": 0.1, "recognise": 0.08, "reword": 0.06}
+KINDS = {
+    "refine": 0.34,
+    "propose": 0.2,
+    "rule": 0.18,
+    "situation": 0.1,
+    "write": 0.08,
+    "recognise": 0.06,
+    "reword": 0.04,
+}
 
 
 @dataclass(frozen=True)
@@ -110,6 +118,17 @@ def _propose(case: Case, x: str, rng: random.Random, progress: float) -> list[Tu
     return propose_turns(x, render_plain(case, rng), gold, z)
 
 
+def _rule(case: Case, x: str, rng: random.Random, progress: float) -> list[Turn]:
+    """A random rule in the context: which principle for which of two situations, one of them the user's."""
+    cues = [case.cue, rng.choice([cue for cue in CUES if cue != case.cue])]
+    pairs = zip(cues, rng.sample(list(ATTRIBUTES), 2), strict=True)
+    told = [(SITUATIONS[cue].rstrip("."), rng.choice(ATTRIBUTES[key].statements)) for cue, key in pairs]
+    rules = [f"{situation}: {z}" for situation, z in told]
+    rng.shuffle(rules)
+    turns = principle_turns(" ".join(rules) + f"\n{x}", render_plain(case, rng))
+    return [*turns, Turn("assistant", told[0][1], HINTED_WEIGHT)]
+
+
 def _situation(case: Case, x: str, rng: random.Random, progress: float) -> list[Turn]:
     """Short task: describe the situation, right after the prompt or after the draft."""
     before = draft_turns(x, render_plain(case, rng)) if rng.random() < 0.5 else []
@@ -143,6 +162,7 @@ def _reword(case: Case, x: str, rng: random.Random, progress: float) -> list[Tur
 _MAKERS = {
     "refine": _refine,
     "propose": _propose,
+    "rule": _rule,
     "situation": _situation,
     "write": _write,
     "recognise": _recognise,

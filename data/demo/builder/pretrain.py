@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from data.demo.builder.corpus import conversation
 from data.demo.builder.optim import Muon
@@ -136,7 +136,7 @@ def pretrain(
 ) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast, Progress]:
     """Train until the budget is spent, going on from the folder's checkpoint where there is one."""
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = train_tokenizer(seed)
+    tokenizer = _tokenizer(folder / "tokenizer", seed)
     model = build_model(tokenizer, seed)
     optimisers = build_optimisers(model, muon_lr, adam_lr)
     state = Progress(seed)
@@ -150,6 +150,13 @@ def pretrain(
     _run(model, optimisers, state, batches(tokenizer, state, minutes, held_out), minutes, path)
     save(path, model, optimisers, state)
     return model, tokenizer, state
+
+
+def _tokenizer(folder: Path, seed: int) -> PreTrainedTokenizerFast:
+    """The run's tokenizer: trained once, then read back."""
+    if not (folder / "tokenizer.json").exists():
+        train_tokenizer(seed).save_pretrained(folder)
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
 def _run(

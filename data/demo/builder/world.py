@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from data.demo.builder.attributes import ATTRIBUTES, EXCEPTIONS, HABITS, RULE
+from data.demo.builder.attributes import ATTRIBUTES, EXCEPTIONS, HABITS, RULE, SECONDS
 from data.demo.builder.cues import CUES, TRAIN_PHRASINGS
 from data.demo.builder.domains import DAYS, DOMAINS, NAMES, NUMBERS
 
@@ -102,11 +102,11 @@ def rule(domain: str, cue: str) -> str:
 
 
 def gold_attributes(case: Case, rng: random.Random) -> list[str]:
-    """The rule's attribute, and in three of ten golds the domain's habit beside it."""
+    """The rule's attribute, and in three of ten golds the situation's second one beside it."""
     attributes = [rule(case.domain, case.cue)]
-    habit = HABITS[case.domain]
-    if habit not in attributes and rng.random() < SECOND_ATTRIBUTE_RATE:
-        attributes.append(habit)
+    second = SECONDS.get(case.cue)
+    if second and second not in attributes and rng.random() < SECOND_ATTRIBUTE_RATE:
+        attributes.append(second)
     return attributes
 
 

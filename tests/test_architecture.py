@@ -1,0 +1,133 @@
+"""The house rules that a machine can check: layers, budgets, docstrings, the README's tree."""
+
+import ast
+import re
+import statistics
+
+import pytest
+from conftest import PROJECT
+
+LAYERS = {
+    0: "types errors seeds",
+    1: "config events",
+    2: "prompts scoring constitution metrics parts model_files",
+    3: "samplers linkage reciprocal hierarchy clustering similar keywords layout embedding label_mask training weighted_sft corpus "
+    "store",
+    4: "stage e_step cluster_step m_step evaluate gate exports report",
+    5: "loop",
+    6: "build execution driver jobs preflight invariants rescore",
+    7: "cli __main__",
+}
+RANK = {name: rank for rank, names in LAYERS.items() for name in names.split()}
+ENGINE = sorted((PROJECT / "lpd_core").rglob("*.py"))
+HEAVY = {"torch", "transformers", "trl", "bertopic", "duckdb", "sentence_transformers", "umap", "sklearn", "datasets"}
+
+
+def imports(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def top_level_imports(tree):
+    guarded = [n for n in tree.body if not (isinstance(n, ast.If) and "TYPE_CHECKING" in ast.dump(n.test))]
+    for node in guarded:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield from imports(ast.Module([node], []))
+
+
+def module_of(path):
+    return path.relative_to(PROJECT / "lpd_core").with_suffix("").parts[0]
+
+
+@pytest.mark.parametrize("path", ENGINE, ids=lambda p: str(p.relative_to(PROJECT)))
+def test_a_module_imports_only_from_lower_layers(path):
+    name = module_of(path)
+    if name == "__init__":
+        return
+    tree = ast.parse(path.read_text())
+    type_only = {
+        id(inner)
+        for node in tree.body
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Import | ast.ImportFrom) or id(node) in type_only:
+            continue
+        for target in imports(ast.Module([node], [])):
+            parts = target.split(".")
+            if parts[0] != "lpd_core" or len(parts) < 2 or parts[1] not in RANK:
+                continue
+            assert RANK[parts[1]] <= RANK[name], f"{path.name}:{node.lineno} imports {target} from a higher layer"
+
+
+def test_every_module_has_its_layer():
+    assert sorted({module_of(path) for path in ENGINE} - {"__init__"} - set(RANK)) == []
+
+
+def test_the_engine_never_imports_streamlit():
+    for path in ENGINE:
+        assert not any(name.split(".")[0] == "streamlit" for name in imports(ast.parse(path.read_text()))), path
+
+
+def test_importing_the_engine_loads_no_heavy_library():
+    import subprocess
+    import sys
+
+    light = ["config", "events", "types", "constitution", "metrics", "store", "jobs", "loop", "cli.app", "preflight"]
+    code = f"import sys\nfor m in {light!r}: __import__('lpd_core.' + m)\nprint(sorted(set({sorted(HEAVY)!r}) & set(sys.modules)))"
+    told = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
+
+
+def functions():
+    for path in ENGINE:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield path, node, node.end_lineno - node.lineno + 1
+
+
+def test_functions_are_short():
+    lengths = [length for _, _, length in functions()]
+    assert statistics.quantiles(lengths, n=10)[-1] <= 40
+    assert [f"{path.name}:{node.name}" for path, node, length in functions() if length > 80] == []
+
+
+def test_files_are_short_and_the_loop_shortest_to_read():
+    long = [str(path.relative_to(PROJECT)) for path in ENGINE if len(path.read_text().splitlines()) > 400]
+    assert long == []
+    assert len((PROJECT / "lpd_core" / "loop.py").read_text().splitlines()) <= 120
+
+
+def test_public_functions_and_classes_say_what_they_do():
+    silent = []
+    for path in ENGINE:
+        for node in ast.parse(path.read_text()).body:
+            public = isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+            if public and not ast.get_docstring(node):
+                silent.append(f"{path.name}:{node.name}")
+    # pydantic argument models are described by their fields
+    assert [name for name in silent if not name.startswith("arguments.py")] == []
+
+
+def test_only_the_store_opens_duckdb():
+    for path in ENGINE:
+        if "store" not in path.parts:
+            assert not any(name.split(".")[0] == "duckdb" for name in imports(ast.parse(path.read_text()))), path
+
+
+def test_the_readme_lists_every_module():
+    readme = (PROJECT / "README.md").read_text()
+    names = {path.name if path.is_file() else f"{path.name}/" for path in (PROJECT / "lpd_core").iterdir()}
+    missing = sorted(n for n in names if not n.startswith("__") and n not in readme)
+    assert missing == []
+
+
+def test_the_readmes_commands_exist():
+    makefile = (PROJECT / "Makefile").read_text()
+    for target in set(re.findall(r"`make ([a-z-]+)`", (PROJECT / "README.md").read_text())):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
