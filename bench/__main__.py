@@ -19,7 +19,9 @@ def main() -> None:
     for name in wanted:
         if name not in NAMES:
             sys.exit(f"error: no benchmark {name!r}; {suggest(name, NAMES)}")
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    )
     failed = []
     for name in wanted:
         importlib.import_module(f"bench.{name}")

@@ -28,7 +28,10 @@ def main() -> dict[str, float]:
         watcher.join()
         wall = time.monotonic() - started
         report = subprocess.run(
-            [sys.executable, "-m", "lpd_core", "report", "last"], env=environment, capture_output=True, text=True
+            [sys.executable, "-m", "lpd_core", "report", "last"],
+            env=environment,
+            capture_output=True,
+            text=True,
         )
     print(report.stdout)
     print(

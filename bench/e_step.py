@@ -64,7 +64,9 @@ def obvious(config, examples):
 
     def say(chat, sampling):
         nonlocal tokens
-        ids = tokenizer.apply_chat_template([dict(m) for m in chat], add_generation_prompt=True, return_tensors="pt")
+        ids = tokenizer.apply_chat_template(
+            [dict(m) for m in chat], add_generation_prompt=True, return_tensors="pt"
+        )
         hot = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
         cold = {"do_sample": False}
         with torch.inference_mode():
@@ -82,7 +84,9 @@ def obvious(config, examples):
         base = f(draft, example.gold)
         found = []
         for sample in range(N):
-            z = clean_principle(say(propose_chat(templates, example.messages, draft, example.gold), config.e_step.propose))
+            z = clean_principle(
+                say(propose_chat(templates, example.messages, draft, example.gold), config.e_step.propose)
+            )
             y1 = Draft(example.prompt_id, draft, base, "stop", 0)
             if judge_principle(z, "stop", y1, example, config.e_step):
                 continue
@@ -119,7 +123,9 @@ def main() -> dict[str, float]:
         figures[name] = naive_seconds / seconds
         figures[f"{name} in sampler"] = share
         if greedy:
-            print(f"  accepted sets equal: {accepted == naive_accepted} ({len(accepted)} and {len(naive_accepted)})")
+            print(
+                f"  accepted sets equal: {accepted == naive_accepted} ({len(accepted)} and {len(naive_accepted)})"
+            )
     return figures
 
 

@@ -7,7 +7,16 @@ from pathlib import Path
 
 from lpd_core.config import RunConfig, resolve_path
 from lpd_core.errors import ConfigError, suggest
-from lpd_core.parts import SCRIPTS, Embedder, Parts, Perplexity, Sampler, ScriptedSampler, ScriptedTrainer, Trainer
+from lpd_core.parts import (
+    SCRIPTS,
+    Embedder,
+    Parts,
+    Perplexity,
+    Sampler,
+    ScriptedSampler,
+    ScriptedTrainer,
+    Trainer,
+)
 from lpd_core.scoring import RougeL
 
 
@@ -27,7 +36,9 @@ def build_sampler(config: RunConfig, model: str) -> Sampler:
     """The configured sampler over the weights at `model`."""
     if config.sampler.kind == "scripted":
         if config.sampler.script not in SCRIPTS:
-            raise ConfigError(f"unknown script {config.sampler.script!r}; {suggest(config.sampler.script, SCRIPTS)}")
+            raise ConfigError(
+                f"unknown script {config.sampler.script!r}; {suggest(config.sampler.script, SCRIPTS)}"
+            )
         return ScriptedSampler(SCRIPTS[config.sampler.script])
     from lpd_core.samplers.transformers import TransformersSampler
 

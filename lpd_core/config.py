@@ -199,7 +199,9 @@ class MStepConfig(Section):
     @model_validator(mode="after")
     def _packing_fits(self) -> MStepConfig:
         if self.packing and self.balanced:
-            raise ValueError("packing cannot balance the segments of each row; set balanced = false or packing = false")
+            raise ValueError(
+                "packing cannot balance the segments of each row; set balanced = false or packing = false"
+            )
         return self
 
 

@@ -16,8 +16,7 @@ from lpd_core.errors import Interrupted, LpdError
 from lpd_core.events import StatusChanged
 from lpd_core.execution import execution_of
 from lpd_core.loop import Outcome, run_em
-from lpd_core.store import RunFolder, RunState, Store
-from lpd_core.store import constitutions
+from lpd_core.store import RunFolder, RunState, Store, constitutions
 from lpd_core.store import runs as run_table
 
 HEARTBEAT_SECONDS = 2.0

@@ -75,7 +75,11 @@ class Discovery:
     def propose(self, pairs: Sequence[tuple[Example, Draft]]) -> list[Attempt]:
         """N principles z_i ~ M(. | x, y1, yG) a prompt; the only chats that show the gold."""
         asked = [
-            ((example, draft), propose_chat(self.templates, example.messages, draft.text, example.gold), sample)
+            (
+                (example, draft),
+                propose_chat(self.templates, example.messages, draft.text, example.gold),
+                sample,
+            )
             for example, draft in pairs
             for sample in range(self.config.e_step.n)
         ]
@@ -120,9 +124,7 @@ class Discovery:
             chat,
             self.config.e_step.refine,
             "refine",
-            lambda attempt, answer: replace(
-                attempt, response=answer, tokens=attempt.tokens + answer.tokens
-            ),
+            lambda attempt, answer: replace(attempt, response=answer, tokens=attempt.tokens + answer.tokens),
         )
 
     def accept(self, attempts: Sequence[Attempt]) -> list[tuple[Candidate, Attempt]]:
@@ -184,9 +186,13 @@ class Discovery:
         answers = iter(self._ask([(a.example, chat(a), a.sample) for a in alive], sampling, role))
         return [take(a, next(answers)) if a.status is None else a for a in attempts]
 
-    def _ask(self, chats: Sequence[tuple[Example, Chat, int]], sampling: Sampling, role: str) -> list[Generation]:
+    def _ask(
+        self, chats: Sequence[tuple[Example, Chat, int]], sampling: Sampling, role: str
+    ) -> list[Generation]:
         requests = [
-            SampleRequest(chat, derive_seed(self.config.seed, self.iteration, role, example.prompt_id, sample))
+            SampleRequest(
+                chat, derive_seed(self.config.seed, self.iteration, role, example.prompt_id, sample)
+            )
             for example, chat, sample in chats
         ]
         return self.sampler.sample(requests, sampling)

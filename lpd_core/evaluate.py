@@ -16,7 +16,7 @@ from lpd_core.parts import Sampler
 from lpd_core.prompts import Templates, opening, principle_chat, refine_chat
 from lpd_core.scoring import clean_principle, normalise_principle
 from lpd_core.seeds import derive_seed
-from lpd_core.stage import Stage, TimedSampler, Tables, chunk_count, work_in_chunks
+from lpd_core.stage import Stage, Tables, TimedSampler, chunk_count, work_in_chunks
 from lpd_core.store import corpora, results
 from lpd_core.types import Example, Generation, SampleRequest
 
@@ -50,7 +50,11 @@ def measure(stage: Stage) -> None:
     for benchmark in corpora.benchmarks(stage.store, stage.run_id):
         examples = corpora.assigned(stage.store, stage.run_id, 0, benchmark)
         work_in_chunks(
-            stage, examples, lambda chunk, name=benchmark: _measure_chunk(stage, sampler, name, chunk), "prompts", first
+            stage,
+            examples,
+            lambda chunk, name=benchmark: _measure_chunk(stage, sampler, name, chunk),
+            "prompts",
+            first,
         )
         first += chunk_count(len(examples), stage.config.e_step.chunk_prompts)
 

@@ -167,7 +167,9 @@ def execution_of(store: Store, folder: RunFolder, inline: bool = False, **option
     return Execution(store, folder, config, build_parts(config, store.cache), inline, **options)
 
 
-def work_as_stage(store: Store, run_id: str, name: str, iteration: int, shard: tuple[int, int], driver: int) -> None:
+def work_as_stage(
+    store: Store, run_id: str, name: str, iteration: int, shard: tuple[int, int], driver: int
+) -> None:
     """The body of a stage process: do this shard's work, and end at once when the driver has died."""
     if driver:
         threading.Thread(target=_die_with, args=(driver,), daemon=True).start()

@@ -75,7 +75,12 @@ def edit(
             "edit the next iteration's constitution, or start another run from here"
         )
     log = record(
-        history(store, run_id, iteration), op, args, author=author, at=datetime.now(UTC).isoformat(), reason=reason
+        history(store, run_id, iteration),
+        op,
+        args,
+        author=author,
+        at=datetime.now(UTC).isoformat(),
+        reason=reason,
     )
     constitutions.append_edit(store, run_id, iteration, log.edits[-1])
     return log.edits[-1]
@@ -119,7 +124,9 @@ def training_rows(store: Store, run_id: str, iteration: int, constitution: Const
     )
 
 
-def trajectory_index(store: Store, run_id: str, iteration: int, constitution: Constitution) -> TrajectoryIndex:
+def trajectory_index(
+    store: Store, run_id: str, iteration: int, constitution: Constitution
+) -> TrajectoryIndex:
     """An iteration's trajectories, indexed for impact previews.
 
     Tokens are those sampled for z and y2, which are those trained on; a replaced principle's are estimated at
@@ -179,7 +186,9 @@ def _settled(store: Store, run_id: str, iteration: int) -> Constitution:
     return constitutions.approved(store, run_id, iteration) or current(store, run_id, iteration)
 
 
-def replay_edits(store: Store, folder: RunFolder, source: tuple[str, int], iteration: int, author: str) -> Replayed:
+def replay_edits(
+    store: Store, folder: RunFolder, source: tuple[str, int], iteration: int, author: str
+) -> Replayed:
     """Apply the edits made on another clustering (run, iteration) to this iteration's, and log those that fit.
 
     Entries are matched by shared principles, then text, then distance; the report tells each edit's fate."""
@@ -189,7 +198,11 @@ def replay_edits(store: Store, folder: RunFolder, source: tuple[str, int], itera
     known = results.known_vectors(store, ids, config.embedder)
     matched = successors(match(theirs, log.current, known, config.lineage_threshold))
     done = replay(
-        constitutions.edits(store, *source), log, matched, datetime.now(UTC).isoformat(), free_prefix(theirs.by_id)
+        constitutions.edits(store, *source),
+        log,
+        matched,
+        datetime.now(UTC).isoformat(),
+        free_prefix(theirs.by_id),
     )
     for new in done.history.edits[len(log.edits) :]:
         constitutions.append_edit(store, folder.run_id, iteration, replace(new, author=author))
@@ -198,15 +211,31 @@ def replay_edits(store: Store, folder: RunFolder, source: tuple[str, int], itera
 
 def restore_version(store: Store, folder: RunFolder, iteration: int, version: int, author: str) -> int:
     """Bring back the state of a version, as a new version; the log goes on from there."""
-    rows = [row for row in constitutions.versions(store, folder.run_id, iteration) if row["version"] == version]
+    rows = [
+        row for row in constitutions.versions(store, folder.run_id, iteration) if row["version"] == version
+    ]
     if not rows:
         constitutions.version_entries(store, folder.run_id, iteration, version)
-    edit(store, folder.run_id, iteration, "reset", {"seq": rows[0]["last_seq"]}, author, f"back to version {version}")
+    edit(
+        store,
+        folder.run_id,
+        iteration,
+        "reset",
+        {"seq": rows[0]["last_seq"]},
+        author,
+        f"back to version {version}",
+    )
     return save(store, folder, iteration, author, f"version {version} restored")
 
 
 def add_principles(
-    store: Store, run_id: str, iteration: int, imported: Imported, pin: bool, author: str, skip: Collection[str] = ()
+    store: Store,
+    run_id: str,
+    iteration: int,
+    imported: Imported,
+    pin: bool,
+    author: str,
+    skip: Collection[str] = (),
 ) -> list[str]:
     """Add imported principles as entries without members, pinned if asked; returns their ids."""
     made = []

@@ -183,7 +183,12 @@ def _trained_tokens(tokenizer: Any, row: dict[str, Any], messages: list[Message]
     from lpd_core.label_mask import encode_row
 
     kept = TrainingRow(
-        row["prompt_id"], row["sample"], row["principle"], tuple(messages), tuple(row["trained"]), row["weight"]
+        row["prompt_id"],
+        row["sample"],
+        row["principle"],
+        tuple(messages),
+        tuple(row["trained"]),
+        row["weight"],
     )
     return sum(segment > 0 for segment in encode_row(tokenizer, kept).segments)
 
@@ -253,5 +258,3 @@ def run_evidence(store: Store, folder: RunFolder) -> Evidence:
 
     config = folder.config()
     return Evidence(store, folder, config, load_templates(config.prompts), build_parts(config, store.cache))
-
-

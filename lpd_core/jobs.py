@@ -28,7 +28,16 @@ from lpd_core.store import RunFolder, RunState, Store, corpora
 from lpd_core.store import runs as run_table
 from lpd_core.types import Example
 
-LIBRARIES = ("torch", "transformers", "trl", "duckdb", "sentence-transformers", "numpy", "scikit-learn", "rapidfuzz")
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "trl",
+    "duckdb",
+    "sentence-transformers",
+    "numpy",
+    "scikit-learn",
+    "rapidfuzz",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +218,9 @@ def stop(store: Store, run_id: str, seconds: float = 30.0) -> RunState:
     give_up = time.monotonic() + seconds
     while folder.is_driven():
         if time.monotonic() > give_up:
-            raise UserError(f"run {run_id} did not stop within {seconds:.0f} s; its driver has PID {state.pid}")
+            raise UserError(
+                f"run {run_id} did not stop within {seconds:.0f} s; its driver has PID {state.pid}"
+            )
         time.sleep(0.05)
     return folder.state()
 

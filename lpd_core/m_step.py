@@ -114,4 +114,3 @@ def summarise(stage: Stage) -> dict[str, Any]:
     """Training rows and the weights that came out."""
     rows = results.training_rows(stage.store, stage.run_id, stage.iteration)
     return {"training_rows": len(rows), "principles": len({row.principle for row in rows})}
-

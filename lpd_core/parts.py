@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 
 class Sampler(Protocol):
+    """Turns chats into completions."""
+
     def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> list[Generation]:
         """One generation a request, in the order of the requests. A request that fails alone comes back
         with `finish_reason="error"`; only a dead sampler raises."""
@@ -27,24 +29,32 @@ class Sampler(Protocol):
 
 
 class Scorer(Protocol):
+    """The similarity f of two texts."""
+
     def score(self, pairs: Sequence[tuple[str, str]]) -> list[float | None]:
         """f(response, gold) in [0, 1] for each (response, gold); None where the scorer failed."""
         ...
 
 
 class Embedder(Protocol):
+    """Places texts in a vector space."""
+
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Unit vectors, float32, shape [len(texts), d]."""
         ...
 
 
 class Perplexity(Protocol):
+    """How surprised the model is by a text."""
+
     def perplexities(self, chats: Sequence[tuple[Sequence[Message], str]]) -> list[float]:
         """exp of the mean negative log-likelihood a token of each completion after its chat."""
         ...
 
 
 class Trainer(Protocol):
+    """The M-step's optimiser."""
+
     def train(self, job: TrainingJob, emit: Emit) -> TrainingResult:
         """Fit the rows and write the checkpoint to `job.model_out`, going on from `job.work_dir`'s last
         whole checkpoint if there is one."""
@@ -52,6 +62,8 @@ class Trainer(Protocol):
 
 
 class Emit(Protocol):
+    """Where progress is told."""
+
     def __call__(self, event: Event) -> None:
         """Observe one event; never answers, never raises."""
         ...

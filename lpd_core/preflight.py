@@ -95,7 +95,9 @@ def _check_data(report: Preflight, store: Store, config: RunConfig) -> dict[str,
             pools.setdefault(name, []).extend(e for e in examples if wanted in (None, e.split))
     for name in ("dev", "test"):
         if not report.errors and not pools.get(name):
-            report.warn(f"there are no {name} prompts", f"name some in data.{name}: without them nothing is measured")
+            report.warn(
+                f"there are no {name} prompts", f"name some in data.{name}: without them nothing is measured"
+            )
     _check_counts(report, config, pools)
     return pools
 
@@ -151,7 +153,9 @@ def _check_model(report: Preflight, config: RunConfig):
         report.error("model.path is empty", "name a folder with a transformers checkpoint in model.path")
         return None
     if config.model.trust_remote_code:
-        report.warn("model.trust_remote_code runs code that comes with the checkpoint", "only if you have read it")
+        report.warn(
+            "model.trust_remote_code runs code that comes with the checkpoint", "only if you have read it"
+        )
     path = resolve_path(config.model.path)
     if path.exists() or config.model.path.startswith((".", "/", "~")):
         from lpd_core.model_files import check_model_folder
@@ -159,7 +163,9 @@ def _check_model(report: Preflight, config: RunConfig):
         if _guard(report, lambda: [check_model_folder(path)]) is None:
             return None
     else:
-        report.warn(f"{config.model.path} is no folder here", "it will be fetched from the hub when the run starts")
+        report.warn(
+            f"{config.model.path} is no folder here", "it will be fetched from the hub when the run starts"
+        )
         return None
     from lpd_core.samplers.chat import load_tokenizer
 
@@ -177,7 +183,9 @@ def _check_chats(
     )
     row = training_row(templates, trajectory, config.m_step.train_draft)
     report.facts["chats"] = {
-        "propose": [dict(m) for m in propose_chat(templates, example.messages, "A first answer.", example.gold)],
+        "propose": [
+            dict(m) for m in propose_chat(templates, example.messages, "A first answer.", example.gold)
+        ],
         "refine": [dict(m) for m in refine_chat(templates, example.messages, "A first answer.", principle)],
     }
     if tokenizer is None:
@@ -259,7 +267,7 @@ def _weight_bytes(config: RunConfig) -> int:
     count = 0
     for file in path.glob("*.safetensors"):
         with safe_open(file, framework="numpy") as tensors:
-            for name in tensors.keys():
+            for name in tensors:
                 size = 1
                 for length in tensors.get_slice(name).get_shape():
                     size *= length
@@ -276,9 +284,14 @@ def _estimate(report: Preflight, config: RunConfig, pools: Mapping[str, list[Exa
     mined = sum(sizes[min(t, len(sizes) - 1)] for t in range(config.iterations))
     mined = min(mined, len(pools.get("train", [])))
     held = sum(min(len(pool), config.data.heldout_limit) for name, pool in pools.items() if name != "train")
-    chain = config.evaluate.draft.max_tokens + config.evaluate.principle.max_tokens + config.evaluate.refine.max_tokens
+    chain = (
+        config.evaluate.draft.max_tokens
+        + config.evaluate.principle.max_tokens
+        + config.evaluate.refine.max_tokens
+    )
     calls = 3 if settings.use_critique else 2
     report.facts["estimate"] = {
         "generations": mined * (1 + calls * settings.n) + 3 * held * (config.iterations + 1),
-        "tokens_at_most": mined * (settings.draft.max_tokens + settings.n * each) + held * chain * (config.iterations + 1),
+        "tokens_at_most": mined * (settings.draft.max_tokens + settings.n * each)
+        + held * chain * (config.iterations + 1),
     }

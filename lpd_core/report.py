@@ -29,7 +29,11 @@ def run_report(store: Store, run_id: str) -> dict[str, Any]:
         },
         "iterations": {
             row["iteration"]: {
-                **{stage: row["summary"][stage] for stage in ("e_step", "cluster", "m_step") if stage in row["summary"]},
+                **{
+                    stage: row["summary"][stage]
+                    for stage in ("e_step", "cluster", "m_step")
+                    if stage in row["summary"]
+                },
                 "seconds": {stage: summary.get("seconds") for stage, summary in row["summary"].items()},
             }
             for row in iterations
@@ -50,7 +54,9 @@ def heldout_rows(report: Mapping[str, Any], benchmark: str) -> list[dict[str, st
     for iteration, summary in report["heldout"][benchmark].items():
         best = " *" if iteration == report["best_iteration"] else ""
         row = {"iteration": f"{iteration}{best}" if iteration else "base", "n": str(summary["response"]["n"])}
-        row |= {short: show_interval(summary[name]) for name, (short, _) in MEASURES.items() if name in summary}
+        row |= {
+            short: show_interval(summary[name]) for name, (short, _) in MEASURES.items() if name in summary
+        }
         if summary.get("unscored"):
             row["unscored"] = str(summary["unscored"])
         rows.append(row)
@@ -130,7 +136,11 @@ def render_html(report: Mapping[str, Any], examples: Iterable[Mapping[str, Any]]
         parts += [f"<h2>Principles found in iteration {iteration}</h2>", _table(shown)]
     parts += ["<h2>Examples (held-out test, best iteration)</h2>", _table(list(examples)[:EXAMPLES])]
     libraries = [{"library": k, "version": v} for k, v in report["manifest"].get("libraries", {}).items()]
-    parts += ["<h2>Made with</h2>", f"<p>Revision {_e(report['manifest'].get('revision'))}</p>", _table(libraries)]
+    parts += [
+        "<h2>Made with</h2>",
+        f"<p>Revision {_e(report['manifest'].get('revision'))}</p>",
+        _table(libraries),
+    ]
     return (
         f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{_e(report['name'])}</title>"
         f"<style>{STYLE}</style><body>{''.join(parts)}</body></html>"
@@ -142,7 +152,9 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
         return "<p>None yet.</p>"
     names = list(dict.fromkeys(name for row in rows for name in row))
     head = "".join(f"<th>{_e(name)}</th>" for name in names)
-    body = "".join("<tr>" + "".join(f"<td>{_e(row.get(name, ''))}</td>" for name in names) + "</tr>" for row in rows)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{_e(row.get(name, ''))}</td>" for name in names) + "</tr>" for row in rows
+    )
     return f"<div class='wide'><table><tr>{head}</tr>{body}</table></div>"
 
 

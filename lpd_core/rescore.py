@@ -38,7 +38,10 @@ def rescore(store: Store, folder: RunFolder, iteration: int, effect: Impact, lim
     found = sorted(found, key=lambda t: derive_seed(config.seed, "rescore", t.prompt_id))[:limit]
     golds = {e.prompt_id: e.gold for e in corpora.assigned(store, folder.run_id, iteration, "train")}
     parts = build_parts(config, store.cache)
-    templates, sampler = load_templates(config.prompts), parts.sampler(model_of(config, folder, iteration - 1))
+    templates, sampler = (
+        load_templates(config.prompts),
+        parts.sampler(model_of(config, folder, iteration - 1)),
+    )
     scores = []
     for side in (0, 1):
         requests = [
@@ -50,7 +53,9 @@ def rescore(store: Store, folder: RunFolder, iteration: int, effect: Impact, lim
         ]
         answers = sampler.sample(requests, config.e_step.refine)
         scores.append(
-            parts.scorer.score([(a.text.strip(), golds[t.prompt_id]) for a, t in zip(answers, found, strict=True)])
+            parts.scorer.score(
+                [(a.text.strip(), golds[t.prompt_id]) for a, t in zip(answers, found, strict=True)]
+            )
         )
     pairs = [(a, b) for a, b in zip(*scores, strict=True) if a is not None and b is not None]
     return Rescored(

@@ -109,4 +109,3 @@ class TimedSampler:
         self.clock["sampling"] = self.clock.get("sampling", 0.0) + spent
         self.clock["tokens"] = self.clock.get("tokens", 0) + sum(g.tokens for g in generations)
         return generations
-

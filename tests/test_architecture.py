@@ -11,8 +11,8 @@ LAYERS = {
     0: "types errors seeds",
     1: "config events",
     2: "prompts scoring constitution metrics parts model_files",
-    3: "samplers linkage reciprocal hierarchy clustering similar keywords layout embedding label_mask training weighted_sft corpus "
-    "store",
+    3: "samplers linkage reciprocal hierarchy clustering similar keywords layout embedding label_mask training "
+    "weighted_sft corpus store",
     4: "stage e_step cluster_step m_step evaluate gate exports report",
     5: "loop",
     6: "build execution driver jobs preflight invariants rescore",
@@ -20,7 +20,17 @@ LAYERS = {
 }
 RANK = {name: rank for rank, names in LAYERS.items() for name in names.split()}
 ENGINE = sorted((PROJECT / "lpd_core").rglob("*.py"))
-HEAVY = {"torch", "transformers", "trl", "bertopic", "duckdb", "sentence_transformers", "umap", "sklearn", "datasets"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "trl",
+    "bertopic",
+    "duckdb",
+    "sentence_transformers",
+    "umap",
+    "sklearn",
+    "datasets",
+}
 
 
 def imports(tree):
@@ -62,7 +72,9 @@ def test_a_module_imports_only_from_lower_layers(path):
             parts = target.split(".")
             if parts[0] != "lpd_core" or len(parts) < 2 or parts[1] not in RANK:
                 continue
-            assert RANK[parts[1]] <= RANK[name], f"{path.name}:{node.lineno} imports {target} from a higher layer"
+            assert RANK[parts[1]] <= RANK[name], (
+                f"{path.name}:{node.lineno} imports {target} from a higher layer"
+            )
 
 
 def test_every_module_has_its_layer():
@@ -71,16 +83,34 @@ def test_every_module_has_its_layer():
 
 def test_the_engine_never_imports_streamlit():
     for path in ENGINE:
-        assert not any(name.split(".")[0] == "streamlit" for name in imports(ast.parse(path.read_text()))), path
+        assert not any(name.split(".")[0] == "streamlit" for name in imports(ast.parse(path.read_text()))), (
+            path
+        )
 
 
 def test_importing_the_engine_loads_no_heavy_library():
     import subprocess
     import sys
 
-    light = ["config", "events", "types", "constitution", "metrics", "store", "jobs", "loop", "cli.app", "preflight"]
-    code = f"import sys\nfor m in {light!r}: __import__('lpd_core.' + m)\nprint(sorted(set({sorted(HEAVY)!r}) & set(sys.modules)))"
-    told = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    light = [
+        "config",
+        "events",
+        "types",
+        "constitution",
+        "metrics",
+        "store",
+        "jobs",
+        "loop",
+        "cli.app",
+        "preflight",
+    ]
+    code = (
+        f"import sys\nfor m in {light!r}: __import__('lpd_core.' + m)\n"
+        f"print(sorted(set({sorted(HEAVY)!r}) & set(sys.modules)))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
     assert told.stdout.strip() == "[]"
 
 
@@ -117,7 +147,9 @@ def test_public_functions_and_classes_say_what_they_do():
 def test_only_the_store_opens_duckdb():
     for path in ENGINE:
         if "store" not in path.parts:
-            assert not any(name.split(".")[0] == "duckdb" for name in imports(ast.parse(path.read_text()))), path
+            assert not any(name.split(".")[0] == "duckdb" for name in imports(ast.parse(path.read_text()))), (
+                path
+            )
 
 
 def test_the_readme_lists_every_module():

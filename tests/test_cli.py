@@ -28,13 +28,33 @@ def cli(home, capsys, monkeypatch):
 
 
 COMMANDS = (
-    [[name] for name in ("run", "resume", "stop", "approve", "check", "status", "list", "report", "sql", "doctor")]
+    [
+        [name]
+        for name in ("run", "resume", "stop", "approve", "check", "status", "list", "report", "sql", "doctor")
+    ]
     + [["data", name] for name in ("import", "list", "show")]
     + [["export", name] for name in ("sft", "preferences", "candidates", "report")]
     + [
         ["constitution", name]
-        for name in "show clusters edit preview undo redo log versions diff save restore-version approve export "
-        "import replay lineage suggest".split()
+        for name in [
+            "show",
+            "clusters",
+            "edit",
+            "preview",
+            "undo",
+            "redo",
+            "log",
+            "versions",
+            "diff",
+            "save",
+            "restore-version",
+            "approve",
+            "export",
+            "import",
+            "replay",
+            "lineage",
+            "suggest",
+        ]
     ]
 )
 
@@ -56,7 +76,10 @@ def test_every_command_has_help_with_an_example_and_json(cli, command):
         (["run", "--preset", "demo", "--set", "e_step.samples=4"], "unknown setting 'e_step.samples'"),
         (["run", "--preset", "demo", "--set", "model.path=/nowhere/model"], "/nowhere/model"),
         (["run", "--preset", "demo", "--set", "iterations=90"], "too few"),
-        (["run", "--preset", "demo", "--set", 'data.train=["nope.jsonl"]'], "neither a file nor an imported data set"),
+        (
+            ["run", "--preset", "demo", "--set", 'data.train=["nope.jsonl"]'],
+            "neither a file nor an imported data set",
+        ),
         (["run", "--config", "/nowhere/run.toml"], "cannot read"),
         (["status", "demo-1"], "no runs yet"),
         (["data", "show", "dolly"], "data import"),
@@ -197,7 +220,11 @@ def test_the_gate_from_the_command_line(home, tmp_path, scripted_settings, cli):
     code, _, err = cli("constitution", "edit", "last", "merge", "ids=1.99,1.98")
     assert code == 2 and "1.99" in err
     code, out, _ = cli("constitution", "diff", "last", "--json")
-    assert sorted(change["kind"] for change in json.loads(out)["changes"]) == ["merged", "removed", "reworded"]
+    assert sorted(change["kind"] for change in json.loads(out)["changes"]) == [
+        "merged",
+        "removed",
+        "reworded",
+    ]
     code, out, err = cli("approve", "last", "--author", "ada", "--message", "three edits")
     assert code == 0, err
     trained = {row["principle"] for row in Store(home).database.query("select principle from training_rows")}

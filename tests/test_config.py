@@ -56,7 +56,7 @@ def test_assignments_lie_over_the_file_which_lies_over_the_preset(tmp_path):
     ],
 )
 def test_a_wrong_setting_is_named_with_its_mend(assignment, said):
-    with pytest.raises(ConfigError, match=".") as caught:
+    with pytest.raises(ConfigError) as caught:
         load_config("demo", assignments=[assignment])
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)

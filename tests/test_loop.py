@@ -30,14 +30,16 @@ def discovery(tmp_path, script=echo_script, **e_step_settings):
 def test_the_loop_runs_to_its_end_and_keeps_every_promise(store, scripted_settings):
     folder = run_inline(store, scripted_settings)
     assert folder.state().status == "finished"
-    assert check_invariants(run_evidence(store, folder)) == dict.fromkeys(
-        check_invariants(run_evidence(store, folder)), []
-    )
+    assert check_invariants(run_evidence(store, folder)) == {
+        key: [] for key in check_invariants(run_evidence(store, folder))
+    }
     report = run_report(store, folder.run_id)
     assert set(report["heldout"]) == {"dev", "test"}
     assert list(report["heldout"]["test"]) == [0, 1, 2]
     assert report["best_iteration"] in (1, 2)
-    accepted = sum(row["e_step"]["acceptance"]["accepted"] for row in report["iterations"].values() if "e_step" in row)
+    accepted = sum(
+        row["e_step"]["acceptance"]["accepted"] for row in report["iterations"].values() if "e_step" in row
+    )
     assert accepted == store.database.query("select count(*) n from candidates where selected")[0]["n"] > 0
 
 
@@ -46,7 +48,9 @@ def test_only_the_proposer_is_asked_with_the_gold_in_sight(tmp_path):
     made.discover(examples)
     golds = [example.gold for example in examples]
     showing = [
-        messages for messages, _ in sampler.asked if any(g in turn["content"] for turn in messages for g in golds)
+        messages
+        for messages, _ in sampler.asked
+        if any(g in turn["content"] for turn in messages for g in golds)
     ]
     assert len(showing) == len(examples) * 4
     assert all(messages[-1]["content"].startswith("A better answer would be:") for messages in showing)
@@ -249,5 +253,7 @@ def test_an_approval_is_a_version_with_who_when_and_why(store, scripted_settings
     ]
     used = store.database.query("select distinct iteration, version from training_rows order by all")
     assert used == [{"iteration": 1, "version": 1}, {"iteration": 2, "version": 1}]
-    entries = json.loads(store.database.query("select entries from constitution_versions limit 1")[0]["entries"])
+    entries = json.loads(
+        store.database.query("select entries from constitution_versions limit 1")[0]["entries"]
+    )
     assert entries["entries"]

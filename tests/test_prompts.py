@@ -43,7 +43,11 @@ def test_the_trained_chat_is_the_refine_chat_with_its_answer(templates):
     assert row.messages[:-1] == refine_chat(templates, PROMPT, DRAFT, PRINCIPLE)
     assert [row.messages[turn]["content"] for turn in row.trained] == [PRINCIPLE, RESPONSE]
     with_draft = training_row(templates, trajectory, train_draft=True)
-    assert [with_draft.messages[turn]["content"] for turn in with_draft.trained] == [DRAFT, PRINCIPLE, RESPONSE]
+    assert [with_draft.messages[turn]["content"] for turn in with_draft.trained] == [
+        DRAFT,
+        PRINCIPLE,
+        RESPONSE,
+    ]
 
 
 def test_a_system_turn_opens_every_chat_and_moves_the_trained_turns():

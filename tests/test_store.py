@@ -109,7 +109,8 @@ def test_a_dead_driver_is_seen_as_interrupted_even_as_a_zombie(store):
     code = (
         "import sys, time\nfrom lpd_core.store import RunFolder, RunState\n"
         "f = RunFolder(sys.argv[1])\n"
-        "with f.driving():\n    f.write_state(RunState('running', 1, 'e_step'))\n    print('up', flush=True)\n    time.sleep(60)"
+        "with f.driving():\n    f.write_state(RunState('running', 1, 'e_step'))\n"
+        "    print('up', flush=True)\n    time.sleep(60)"
     )
     driver = subprocess.Popen(
         [sys.executable, "-c", code, str(folder.root)], stdout=subprocess.PIPE, cwd=PROJECT

@@ -20,7 +20,7 @@ from lpd_core.store import RunFolder, Store, constitutions
 from lpd_core.store.run_folder import write_text
 
 app = typer.Typer(no_args_is_help=True, help="Look at, edit, version and export a run's constitution.")
-Iteration = Annotated[Optional[int], typer.Option(help="The iteration; by default the last that was clustered.")]  # noqa: UP045
+Iteration = Annotated[int | None, typer.Option(help="The iteration; by default the last that was clustered.")]
 Reason = Annotated[str, typer.Option(help="Why.")]
 Arguments = Annotated[
     Optional[list[str]],  # noqa: UP045
@@ -56,7 +56,9 @@ def _arguments(pairs: list[str] | None) -> dict[str, Any]:
     return args
 
 
-def _operation(store: Store, folder: RunFolder, iteration: int, op: str, pairs: list[str] | None) -> dict[str, Any]:
+def _operation(
+    store: Store, folder: RunFolder, iteration: int, op: str, pairs: list[str] | None
+) -> dict[str, Any]:
     """The arguments of an operation; a split by k or threshold is turned into groups."""
     args = _arguments(pairs)
     if op == "split" and ("k" in args or "threshold" in args):
@@ -142,7 +144,9 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-@app.command("edit", epilog="Example: python -m lpd_core constitution edit last merge ids=1.1,1.4 --reason 'same idea'")
+@app.command(
+    "edit", epilog="Example: python -m lpd_core constitution edit last merge ids=1.1,1.4 --reason 'same idea'"
+)
 def edit(
     run_id: Run,
     op: Annotated[str, typer.Argument(help="rename, reword, medoid, merge, split, move, prune, restore, pin, unpin, "
@@ -158,16 +162,24 @@ def edit(
     args = _operation(store, folder, t, op, arguments)
     effect = gate.preview(store, folder.run_id, t, op, args)
     done = gate.edit(store, folder.run_id, t, op, args, author, reason)
-    show({"seq": done.seq, "op": done.op, **_impact(effect)}, json_, f"edit {done.seq} ({op}): {_impact_text(effect)}")
+    show(
+        {"seq": done.seq, "op": done.op, **_impact(effect)},
+        json_,
+        f"edit {done.seq} ({op}): {_impact_text(effect)}",
+    )
 
 
 @app.command("preview", epilog="Example: python -m lpd_core constitution preview last prune id=1.7")
 def preview(
     run_id: Run,
-    op: Annotated[Optional[str], typer.Argument(help="An operation; without one: what an approval would do.")] = None,  # noqa: UP045
+    op: Annotated[
+        str | None, typer.Argument(help="An operation; without one: what an approval would do.")
+    ] = None,
     arguments: Arguments = None,
     iteration: Iteration = None,
-    rescore: Annotated[int, typer.Option(help="Re-refine up to this many affected prompts and score them.")] = 0,
+    rescore: Annotated[
+        int, typer.Option(help="Re-refine up to this many affected prompts and score them.")
+    ] = 0,
     json_: Json = False,
 ) -> None:
     """What an edit, or an approval, would do to the training set; nothing is changed."""
@@ -249,7 +261,9 @@ def _version(store: Store, folder: RunFolder, iteration: int, text: str) -> Cons
 @app.command("diff", epilog="Example: python -m lpd_core constitution diff last 1.1 2.1")
 def diff_(
     run_id: Run,
-    before: Annotated[str, typer.Argument(help="found, now, a version (2 or iteration.version) or an alias.")] = "found",
+    before: Annotated[
+        str, typer.Argument(help="found, now, a version (2 or iteration.version) or an alias.")
+    ] = "found",
     after: Annotated[str, typer.Argument(help="The same.")] = "now",
     iteration: Iteration = None,
     json_: Json = False,
@@ -265,7 +279,9 @@ def diff_(
     show(asdict(found), json_, f"{table(lines)}\n{told}")
 
 
-@app.command("save", epilog="Example: python -m lpd_core constitution save last --message 'before the big merge'")
+@app.command(
+    "save", epilog="Example: python -m lpd_core constitution save last --message 'before the big merge'"
+)
 def save(
     run_id: Run,
     message: Annotated[str, typer.Option(help="What this version is.")],
@@ -324,18 +340,26 @@ def export(
         ".md": lambda: to_markdown(constitution, f"Constitution of {folder.run_id}, iteration {t}"),
         ".yaml": lambda: to_yaml(constitution),
         ".yml": lambda: to_yaml(constitution),
-        ".json": lambda: json.dumps(json.loads(entries_json(constitution)), indent=1, ensure_ascii=False) + "\n",
+        ".json": lambda: (
+            json.dumps(json.loads(entries_json(constitution)), indent=1, ensure_ascii=False) + "\n"
+        ),
     }
     if out.suffix not in writers:
         raise UserError(f"{out}: the ending {out.suffix!r} says no format; allowed: .md, .yaml, .json")
     write_text(out, writers[out.suffix]())
-    show({"file": str(out), "entries": len(constitution.active)}, json_, f"{out}: {len(constitution.active)} entries")
+    show(
+        {"file": str(out), "entries": len(constitution.active)},
+        json_,
+        f"{out}: {len(constitution.active)} entries",
+    )
 
 
 @app.command("import", epilog="Example: python -m lpd_core constitution import last principles.jsonl --pin")
 def import_(
     run_id: Run,
-    path: Annotated[Path, typer.Argument(help="Text lines, a JSON list, JSONL with `principle`, or an export.")],
+    path: Annotated[
+        Path, typer.Argument(help="Text lines, a JSON list, JSONL with `principle`, or an export.")
+    ],
     pin: Annotated[bool, typer.Option("--pin", help="Pin them: they survive the next clustering.")] = False,
     iteration: Iteration = None,
     author: Author = "someone",
@@ -374,13 +398,19 @@ def lineage(run_id: Run, iteration: Iteration = None, json_: Json = False) -> No
     """How the clusters continue those of the iteration before: kept, born, merged, split or died."""
     store, folder, t = _open(run_id, iteration)
     found = gate.lineage(store, folder, t)
-    show(asdict(found), json_, table([asdict(node) for node in found.nodes]) + "\n\n" + table([asdict(x) for x in found.links]))
+    show(
+        asdict(found),
+        json_,
+        table([asdict(node) for node in found.nodes]) + "\n\n" + table([asdict(x) for x in found.links]),
+    )
 
 
 @app.command("suggest", epilog="Example: python -m lpd_core constitution suggest last --id 1.1")
 def suggest_(
     run_id: Run,
-    entry_id: Annotated[Optional[str], typer.Option("--id", help="For this entry; else the best pairs of all.")] = None,  # noqa: UP045
+    entry_id: Annotated[
+        str | None, typer.Option("--id", help="For this entry; else the best pairs of all.")
+    ] = None,
     iteration: Iteration = None,
     most: Annotated[int, typer.Option(help="How many.")] = 10,
     json_: Json = False,
@@ -393,5 +423,3 @@ def suggest_(
 
 def _brief(value: Any) -> Any:
     return f"{value:.3f}" if isinstance(value, float) else value
-
-

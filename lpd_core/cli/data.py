@@ -17,15 +17,23 @@ from lpd_core.store import Store, corpora
 app = typer.Typer(no_args_is_help=True, help="Import and look at data sets.")
 
 
-@app.command("import", epilog="Example: python -m lpd_core data import dolly.jsonl --map gold=response --skip-bad")
+@app.command(
+    "import", epilog="Example: python -m lpd_core data import dolly.jsonl --map gold=response --skip-bad"
+)
 def import_(
     path: Annotated[Path, typer.Argument(help="A JSONL, JSON, CSV or Parquet file.")],
     name: Annotated[Optional[str], typer.Option(help="A name; the file's by default.")] = None,  # noqa: UP045
     format: Annotated[str, typer.Option(help="The row format; auto looks at the first row.")] = "auto",
-    split: Annotated[str, typer.Option(help="train, dev or test for all rows; auto: their own, or by hash.")] = "auto",
-    map: Annotated[Optional[list[str]], typer.Option("--map", help="field=column, for instance gold=answer.")] = None,  # noqa: UP045
+    split: Annotated[
+        str, typer.Option(help="train, dev or test for all rows; auto: their own, or by hash.")
+    ] = "auto",
+    map: Annotated[
+        list[str] | None, typer.Option("--map", help="field=column, for instance gold=answer.")
+    ] = None,
     license: Annotated[Optional[str], typer.Option(help="The data's licence, kept with it.")] = None,  # noqa: UP045
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Import the valid rows of a partly bad file.")] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Import the valid rows of a partly bad file.")
+    ] = False,
     max_row_bytes: Annotated[int, typer.Option(help="Longest row in bytes.")] = MAX_ROW_BYTES,
     json_: Json = False,
 ) -> None:
@@ -57,7 +65,11 @@ def import_(
     }
     there = "" if added else " (it was there already)"
     left_out = f", {len(skipped)} bad rows skipped" if skipped else ""
-    show(value, json_, f"{corpus.name} ({corpus.dataset_id}): {len(corpus.examples)} rows as {corpus.format}{left_out}{there}")
+    show(
+        value,
+        json_,
+        f"{corpus.name} ({corpus.dataset_id}): {len(corpus.examples)} rows as {corpus.format}{left_out}{there}",
+    )
 
 
 def _mapping(pairs: list[str]) -> dict[str, str]:
@@ -75,7 +87,11 @@ def list_(json_: Json = False) -> None:
     """The imported data sets."""
     rows = corpora.list_datasets(Store())
     names = ("dataset_id", "name", "format", "n_rows", "train", "dev", "test", "license", "source")
-    show(rows, json_, table([{k: row[k] for k in names} for row in rows]) if rows else "nothing is imported yet")
+    show(
+        rows,
+        json_,
+        table([{k: row[k] for k in names} for row in rows]) if rows else "nothing is imported yet",
+    )
 
 
 @app.command("show", epilog="Example: python -m lpd_core data show dolly_sample --rows 3")
@@ -99,9 +115,12 @@ def show_(
         for e in examples
     ]
     brief = [
-        {"prompt": e.prompt_id, "split": e.split, "last turn": e.messages[-1]["content"][:300], "gold": e.gold[:300]}
+        {
+            "prompt": e.prompt_id,
+            "split": e.split,
+            "last turn": e.messages[-1]["content"][:300],
+            "gold": e.gold[:300],
+        }
         for e in examples
     ]
     show(value, json_, table(brief))
-
-

@@ -36,7 +36,9 @@ def preferences(run_id: Run, out: Out, iteration: Iteration = None, json_: Json 
     _write("preferences", run_id, out, iteration, json_)
 
 
-@app.command("candidates", epilog="Example: python -m lpd_core export candidates last all.parquet --iteration 1")
+@app.command(
+    "candidates", epilog="Example: python -m lpd_core export candidates last all.parquet --iteration 1"
+)
 def candidates(run_id: Run, out: Out, iteration: Iteration = None, json_: Json = False) -> None:
     """Every candidate with its scores and status."""
     _write("candidates", run_id, out, iteration, json_)

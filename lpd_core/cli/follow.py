@@ -69,13 +69,19 @@ def _brief(summary: dict[str, Any]) -> str:
 
 def _bars():
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bars, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
 
     class Watch:
         """A bar for the stage at work, the finished ones as lines above it."""
 
         def __init__(self):
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+            )
             self.live = Bars(*columns, console=Console(stderr=True))
             self.shards: dict[tuple[int, str], dict[int, tuple[int, int]]] = {}
             self.tasks: dict[tuple[int, str], Any] = {}

@@ -20,7 +20,9 @@ def register(app: typer.Typer) -> None:
     app.command("status", epilog="Example: python -m lpd_core status last --json")(status)
     app.command("list", epilog="Example: python -m lpd_core list")(list_)
     app.command("report", epilog="Example: python -m lpd_core report last")(report)
-    app.command("sql", epilog="Example: python -m lpd_core sql \"select status, count(*) from candidates group by all\"")(sql)
+    app.command(
+        "sql", epilog='Example: python -m lpd_core sql "select status, count(*) from candidates group by all"'
+    )(sql)
     app.command("doctor", epilog="Example: python -m lpd_core doctor")(doctor)
 
 
@@ -104,7 +106,9 @@ def print_report(store: Store, run_id: str, as_json: bool) -> None:
     parts.append(f"Means over n prompts with 95 % bootstrap intervals. {legend}.")
     best = found["best_iteration"]
     if best is not None:
-        parts.append(f"* best iteration, chosen on dev: {best} (checkpoint {store.run(run_id).checkpoint(best)})")
+        parts.append(
+            f"* best iteration, chosen on dev: {best} (checkpoint {store.run(run_id).checkpoint(best)})"
+        )
     show(found, as_json, "\n\n".join(parts))
 
 

@@ -33,7 +33,9 @@ def table(rows: Sequence[Mapping[str, Any]], title: str = "") -> str:
     if not rows:
         return f"{title}: none" if title else "none"
     names = list(dict.fromkeys(name for row in rows for name in row))
-    drawn = Table(title=title or None, title_justify="left", header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    drawn = Table(
+        title=title or None, title_justify="left", header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
+    )
     for name in names:
         drawn.add_column(Text(name), overflow="fold")
     for row in rows:

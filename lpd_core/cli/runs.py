@@ -22,9 +22,12 @@ def register(app: typer.Typer) -> None:
     app.command("run", epilog="Example: python -m lpd_core run --preset demo --set seed=2")(run)
     app.command("resume", epilog="Example: python -m lpd_core resume last")(resume)
     app.command("stop", epilog="Example: python -m lpd_core stop demo-1")(stop)
-    app.command("approve", epilog="Example: python -m lpd_core approve demo-1 --message 'looks right'")(approve)
+    app.command("approve", epilog="Example: python -m lpd_core approve demo-1 --message 'looks right'")(
+        approve
+    )
     app.command(
-        "check", epilog="Examples: python -m lpd_core check --preset demo; python -m lpd_core check --run last"
+        "check",
+        epilog="Examples: python -m lpd_core check --preset demo; python -m lpd_core check --run last",
     )(check)
     app.command("drive", hidden=True)(drive)
     app.command("stage", hidden=True)(stage)
@@ -33,7 +36,9 @@ def register(app: typer.Typer) -> None:
 def configure(preset: str | None, file, assignments: list[str] | None) -> RunConfig:
     """The configuration the options describe; something must be named."""
     if preset is None and file is None and not assignments:
-        raise ConfigError(f"say what to run: --preset ({', '.join(presets())}), --config FILE or --set section.key=value")
+        raise ConfigError(
+            f"say what to run: --preset ({', '.join(presets())}), --config FILE or --set section.key=value"
+        )
     return load_config(preset, file, assignments or ())
 
 
@@ -41,7 +46,9 @@ def run(
     preset: Preset = None,
     config: ConfigFile = None,
     set_: Settings = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Return at once; the run goes on by itself.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return at once; the run goes on by itself.")
+    ] = False,
     json_: Json = False,
 ) -> None:
     """Start a run and follow it; Ctrl-C stops it, `resume` goes on."""
@@ -77,7 +84,11 @@ def _go(store: Store, folder: RunFolder, detach: bool, as_json: bool, resumed: b
     _, since = folder.events()
     process = (jobs.resume if resumed else jobs.start)(store, folder.run_id)
     if detach:
-        show({"run_id": folder.run_id, "pid": process}, as_json, f"started; watch it with `status {folder.run_id}`")
+        show(
+            {"run_id": folder.run_id, "pid": process},
+            as_json,
+            f"started; watch it with `status {folder.run_id}`",
+        )
         return
     jobs.wait_for_driver(folder, process)
     try:
@@ -87,7 +98,15 @@ def _go(store: Store, folder: RunFolder, detach: bool, as_json: bool, resumed: b
     if state.status == "finished":
         print_report(store, folder.run_id, as_json)
     elif as_json:
-        show({"run_id": folder.run_id, "status": state.status, "iteration": state.iteration, "error": state.error}, True)
+        show(
+            {
+                "run_id": folder.run_id,
+                "status": state.status,
+                "iteration": state.iteration,
+                "error": state.error,
+            },
+            True,
+        )
     if state.status == "awaiting_review":
         print(
             f"waiting for your review: `constitution show {folder.run_id}`, then `approve {folder.run_id}`",
@@ -113,7 +132,9 @@ def approve(
     run_id: Run,
     message: Annotated[str, typer.Option("--message", help="What this version is.")] = "approved",
     author: Author = "someone",
-    detach: Annotated[bool, typer.Option("--detach", help="Return at once; the run goes on by itself.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return at once; the run goes on by itself.")
+    ] = False,
     hold: Annotated[bool, typer.Option("--hold", help="Approve without going on with the run.")] = False,
     json_: Json = False,
 ) -> None:
@@ -149,7 +170,9 @@ def check(
 
     found = check_run(Store(), configure(preset, config, set_))
     lines = [f"{f.level}: {f.what}{': ' + f.mend if f.mend else ''}" for f in found.findings]
-    lines += [f"{name}: {value}" for name, value in found.facts.items() if name not in ("chats", "training_row")]
+    lines += [
+        f"{name}: {value}" for name, value in found.facts.items() if name not in ("chats", "training_row")
+    ]
     findings = [{"level": f.level, "what": f.what, "mend": f.mend} for f in found.findings]
     show({"findings": findings, "facts": found.facts}, json_, "\n".join(lines))
     if found.errors:
@@ -162,7 +185,11 @@ def _check_invariants(run_id: str, as_json: bool) -> None:
     store = Store()
     found = check_invariants(run_evidence(store, store.run(run_id)))
     rows = [
-        {"invariant": name, "result": f"{len(broken)} violations" if broken else "holds", "first": "; ".join(broken[:2])}
+        {
+            "invariant": name,
+            "result": f"{len(broken)} violations" if broken else "holds",
+            "first": "; ".join(broken[:2]),
+        }
         for name, broken in found.items()
     ]
     show(found, as_json, table(rows))

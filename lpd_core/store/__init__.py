@@ -31,7 +31,9 @@ class Store:
         if not self.runs.is_dir():
             return []
         found = [path for path in self.runs.iterdir() if (path / "config.toml").is_file()]
-        return [path.name for path in sorted(found, key=lambda p: ((p / "config.toml").stat().st_mtime, p.name))]
+        return [
+            path.name for path in sorted(found, key=lambda p: ((p / "config.toml").stat().st_mtime, p.name))
+        ]
 
     def run(self, run_id: str) -> RunFolder:
         """The folder of a run, by its id or `last`. Raises `UserError` when there is none."""

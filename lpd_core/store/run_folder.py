@@ -99,7 +99,9 @@ class RunFolder:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise UserError(f"run {self.run_id} is already being driven; see `status {self.run_id}`") from None
+                raise UserError(
+                    f"run {self.run_id} is already being driven; see `status {self.run_id}`"
+                ) from None
             self._wait_for_stages()
             yield
 
@@ -175,7 +177,9 @@ class RunFolder:
             for table, rows in tables.items():
                 if rows:
                     pyarrow.parquet.write_table(
-                        pyarrow.Table.from_pylist(list(rows)), temporary / f"{table}.parquet", compression="zstd"
+                        pyarrow.Table.from_pylist(list(rows)),
+                        temporary / f"{table}.parquet",
+                        compression="zstd",
                     )
             os.replace(temporary, target)
 

@@ -48,9 +48,9 @@ def _rows(store, home: Path, table: str) -> list[str]:
     where = " where name <> 'tokens_per_second'" if table == "metrics" else ""
     rows = store.database.query(f"select * from {table}{where}")
     return sorted(
-        json.dumps({k: _timeless(v) for k, v in row.items() if k not in TIMES}, default=str, sort_keys=True).replace(
-            str(home), "HOME"
-        )
+        json.dumps(
+            {k: _timeless(v) for k, v in row.items() if k not in TIMES}, default=str, sort_keys=True
+        ).replace(str(home), "HOME")
         for row in rows
     )
 
@@ -140,7 +140,10 @@ def main() -> None:
             home = Path(folder) / target
             killed = run_with_kills(home, start, target, options.kills, options.span, options.seed)
             different = compare(expected, snapshot(home))
-            print(f"{killed} kills of the {target}, seed {options.seed}: {different or 'the same rows'}", flush=True)
+            print(
+                f"{killed} kills of the {target}, seed {options.seed}: {different or 'the same rows'}",
+                flush=True,
+            )
             if different:
                 sys.exit(1)
 
