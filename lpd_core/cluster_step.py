@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,9 @@ def cluster(stage: Stage) -> None:
     vectors = stage.parts.embedder().embed([principle.text for principle in principles])
     pinned = _pinned(stage)
     found = cluster_principles(principles, vectors, stage.config.cluster, stage.iteration, pinned)
-    found = replace(found, clusters=tuple(_represent(stage, found.clusters, principles)))
+    found = replace(
+        found, clusters=tuple(_represent(stage, found.clusters, principles, {p[0] for p in pinned}))
+    )
     known = _new_principles(stage, vectors)
     stage.commit(0, _tables(stage, found, principles, vectors, known))
 
@@ -47,16 +49,24 @@ def _pinned(stage: Stage) -> list[tuple[str, str, np.ndarray]]:
 
 
 def _represent(
-    stage: Stage, clusters: Sequence[Cluster], principles: Sequence[WeightedPrinciple]
+    stage: Stage,
+    clusters: Sequence[Cluster],
+    principles: Sequence[WeightedPrinciple],
+    pinned: Collection[str],
 ) -> list[Cluster]:
-    """Choose each cluster's representative as configured; the clustering itself proposes the medoid."""
+    """Choose each cluster's representative as configured; the clustering itself proposes the medoid, and a
+    pinned text stays."""
     rule = stage.config.cluster.label
     if rule in ("medoid", "none"):
         return list(clusters)
     texts = {principle.principle_id: principle.text for principle in principles}
+    own = [c for c in clusters if c.members and c.cluster_id not in pinned]
     if rule == "mode":
-        return [_with_label(c, max(c.members, key=lambda m: m.count).principle_id, texts) for c in clusters]
-    return _likeliest(stage, clusters, texts)
+        chosen = [_with_label(c, max(c.members, key=lambda m: m.count).principle_id, texts) for c in own]
+    else:
+        chosen = _likeliest(stage, own, texts)
+    replaced = {c.cluster_id: c for c in chosen}
+    return [replaced.get(c.cluster_id, c) for c in clusters]
 
 
 def _with_label(cluster: Cluster, principle_id: str, texts: Mapping[str, str]) -> Cluster:
@@ -71,9 +81,6 @@ def _likeliest(stage: Stage, clusters: Sequence[Cluster], texts: Mapping[str, st
     judge = stage.parts.perplexity(stage.model_in)
     chosen = []
     for found in clusters:
-        if not found.members:
-            chosen.append(found)
-            continue
         ids = [m.principle_id for m in sorted(found.members, key=lambda m: -m.count)[:PERPLEXITY_TEXTS]]
         after = [t for m in found.members for t in by_principle.get(m.principle_id, [])][:PERPLEXITY_CHATS]
         chats = [principle_chat(stage.templates, t.messages, t.draft) for t in after]

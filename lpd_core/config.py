@@ -125,6 +125,10 @@ class EStepConfig(Section):
     """Reject a principle that quotes this many consecutive words of the gold which the prompt and draft lack; 0 is off."""
     max_principle_words: int = Field(30, ge=1)
     """Longest principle in words; longer ones are rejected as too_long."""
+    seeds: str = ""
+    """A file of principles (text, JSON, JSONL, or an exported constitution) that mining may use."""
+    seed_share: Share = 0.0
+    """Share of each prompt's N principles drawn from `seeds` instead of being proposed."""
     chunk_prompts: int = Field(64, ge=1)
     """Prompts whose rows are committed together; a killed run redoes at most one chunk a worker."""
 

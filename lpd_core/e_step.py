@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lpd_core import metrics
-from lpd_core.config import RunConfig, Sampling
+from lpd_core.config import RunConfig, Sampling, resolve_path
+from lpd_core.constitution import read_principles
 from lpd_core.parts import Sampler, Scorer
 from lpd_core.prompts import Chat, Templates, critique_chat, opening, propose_chat, refine_chat
 from lpd_core.scoring import clean_principle, judge, judge_principle, principle_id, select
@@ -44,6 +45,7 @@ class Discovery:
     templates: Templates
     config: RunConfig
     iteration: int
+    seeds: tuple[str, ...] = ()
 
     def discover(self, examples: Sequence[Example]) -> tuple[list[Draft], list[tuple[Candidate, Attempt]]]:
         """All drafts and all candidates of some prompts, each with what became of it."""
@@ -81,16 +83,27 @@ class Discovery:
                 sample,
             )
             for example, draft in pairs
-            for sample in range(self.config.e_step.n)
+            for sample in range(self._seeded, self.config.e_step.n)
         ]
         chats = [(example, chat, sample) for (example, _), chat, sample in asked]
         answers = self._ask(chats, self.config.e_step.propose, "propose")
-        attempts = []
+        attempts = [self._from_seed(*pair, sample) for pair in pairs for sample in range(self._seeded)]
         for ((example, draft), _, sample), answer in zip(asked, answers, strict=True):
             principle = clean_principle(answer.text)
             status = judge_principle(principle, answer.finish_reason, draft, example, self.config.e_step)
             attempts.append(Attempt(example, draft, sample, answer.text, principle, answer.tokens, status))
         return attempts
+
+    @property
+    def _seeded(self) -> int:
+        """How many of each prompt's principles are drawn from the seeds."""
+        return round(self.config.e_step.n * self.config.e_step.seed_share) if self.seeds else 0
+
+    def _from_seed(self, example: Example, draft: Draft, sample: int) -> Attempt:
+        number = derive_seed(self.config.seed, self.iteration, "seed", example.prompt_id, sample)
+        text = self.seeds[number % len(self.seeds)]
+        status = judge_principle(text, "stop", draft, example, self.config.e_step)
+        return Attempt(example, draft, sample, text, text, 0, status)
 
     def criticise(self, attempts: Sequence[Attempt]) -> list[Attempt]:
         """c_i ~ M(. | x, y1, z_i) without the gold, where the switch is on."""
@@ -206,8 +219,19 @@ def mine(stage: Stage) -> None:
     """Run the E-step on the iteration's prompts, committing chunk by chunk."""
     sampler = TimedSampler(stage.parts.sampler(stage.model_in), stage.clock)
     examples = corpora.assigned(stage.store, stage.run_id, stage.iteration, "train")
-    discovery = Discovery(sampler, stage.parts.scorer, stage.templates, stage.config, stage.iteration)
+    discovery = Discovery(
+        sampler, stage.parts.scorer, stage.templates, stage.config, stage.iteration, load_seeds(stage.config)
+    )
     work_in_chunks(stage, examples, lambda chunk: _tables(*discovery.discover(chunk)), "prompts")
+
+
+def load_seeds(config: RunConfig) -> tuple[str, ...]:
+    """The principles of `e_step.seeds`. Raises `DataError` when the file cannot be used."""
+    if not config.e_step.seeds:
+        return ()
+    return tuple(
+        principle.text for principle in read_principles(resolve_path(config.e_step.seeds)).principles
+    )
 
 
 def _tables(drafts: Sequence[Draft], candidates: Sequence[tuple[Candidate, Attempt]]) -> Tables:

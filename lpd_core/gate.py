@@ -238,19 +238,13 @@ def add_principles(
     skip: Collection[str] = (),
 ) -> list[str]:
     """Add imported principles as entries without members, pinned if asked; returns their ids."""
+    log = history(store, run_id, iteration)
     made = []
     for fields in additions(imported):
         if fields["text"] in skip:
             continue
-        note = fields.pop("note", "")
-        entry_id = f"{history(store, run_id, iteration).current.prefix}" + str(
-            edit(store, run_id, iteration, "add", fields, author, "imported").seq
-        )
-        made.append(entry_id)
-        if note:
-            edit(store, run_id, iteration, "note", {"id": entry_id, "note": note}, author, "imported")
-        if pin:
-            edit(store, run_id, iteration, "pin", {"id": entry_id}, author, "imported")
+        done = edit(store, run_id, iteration, "add", {**fields, "pinned": pin}, author, "imported")
+        made.append(f"{log.current.prefix}{done.seq}")
     return made
 
 

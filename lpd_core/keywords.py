@@ -25,7 +25,10 @@ def cluster_keywords(
 
     matrix, vocabulary = table
     by_cluster = csr_matrix((counts[kept], (labels[kept], np.arange(len(kept)))), shape=(clusters, len(kept)))
-    scores = ClassTfidfTransformer().fit_transform((by_cluster @ matrix).astype(np.float64)).tocsr()
+    scores = (by_cluster @ matrix).tocsr()
+    # The transformer breaks on a single column; there is nothing to rank then.
+    if len(vocabulary) > 1:
+        scores = ClassTfidfTransformer().fit_transform(scores).tocsr()
     return [_best_words(scores[[cluster]], vocabulary) for cluster in range(clusters)]
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from lpd_core.config import RunConfig, resolve_path
 from lpd_core.corpus import content_key, read_corpus
+from lpd_core.e_step import load_seeds
 from lpd_core.errors import DataError, LpdError, UserError
 from lpd_core.parts import SCRIPTS
 from lpd_core.prompts import Templates, load_templates, propose_chat, refine_chat, training_row
@@ -213,6 +214,9 @@ def _check_chats(
 
 def _check_settings(report: Preflight, config: RunConfig) -> None:
     scripted = config.sampler.kind == "scripted"
+    _guard(report, load_seeds, config)
+    if config.e_step.seed_share and not config.e_step.seeds:
+        report.error("e_step.seed_share needs principles", "name a file in e_step.seeds")
     if scripted and config.cluster.label == "perplexity":
         report.error('cluster.label = "perplexity" needs a real model', "choose medoid, mode or none")
     if config.cluster.min_clusters > config.cluster.max_clusters:
@@ -267,7 +271,7 @@ def _weight_bytes(config: RunConfig) -> int:
     count = 0
     for file in path.glob("*.safetensors"):
         with safe_open(file, framework="numpy") as tensors:
-            for name in tensors:
+            for name in tensors.keys():  # noqa: SIM118 (not a mapping)
                 size = 1
                 for length in tensors.get_slice(name).get_shape():
                     size *= length

@@ -100,6 +100,22 @@ def test_a_failed_scorer_is_unscored_and_never_a_zero(tmp_path):
     assert {(candidate.status, candidate.score) for candidate, _ in candidates} == {("unscored", None)}
 
 
+def test_a_share_of_the_principles_can_come_from_a_persons_own(store, tmp_path, scripted_settings):
+    seeds = tmp_path / "mine.jsonl"
+    seeds.write_text('{"principle": "Mention more care."}\n{"principle": "Mention paint."}\n')
+    settings = {
+        **scripted_settings,
+        "iterations": 1,
+        "e_step": {"n": 4, "chunk_prompts": 4, "seeds": str(seeds), "seed_share": 0.5},
+    }
+    folder = run_inline(store, settings)
+    rows = store.database.query("select prompt_id, principle from candidates where sample < 2")
+    assert {row["principle"] for row in rows} == {"Mention more care.", "Mention paint."}
+    others = store.database.query("select principle from candidates where sample >= 2")
+    assert len(rows) == len(others)
+    assert not any(check_invariants(run_evidence(store, folder)).values())
+
+
 def test_soft_em_keeps_the_best_few_weighted_by_gain(store, scripted_settings):
     settings = {**scripted_settings, "iterations": 1, "e_step": {"n": 6, "keep": 3, "chunk_prompts": 4}}
     folder = run_inline(store, settings)

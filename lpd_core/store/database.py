@@ -70,9 +70,20 @@ class Database:
         with storage(f"create the database {self.path}"):
             self.path.parent.mkdir(parents=True, exist_ok=True)
         if not self._is_current():
-            with self._locked(fcntl.LOCK_EX), self._connected(read_only=False) as connection:
-                migrate(connection)
+            with self._locked(fcntl.LOCK_EX):
+                self._create_or_upgrade()
         self._migrated = True
+
+    def _create_or_upgrade(self) -> None:
+        fresh = not self.path.exists()
+        try:
+            with self._connected(read_only=False) as connection:
+                migrate(connection)
+        except BaseException:
+            if fresh:  # nothing half made stays behind, on a full disk for instance
+                self.path.unlink(missing_ok=True)
+                self.path.with_name(self.path.name + ".wal").unlink(missing_ok=True)
+            raise
 
     def _is_current(self) -> bool:
         if not self.path.exists():

@@ -23,6 +23,9 @@ from lpd_core.config import RunConfig, parse_config, to_toml
 from lpd_core.errors import Interrupted, LpdError, UserError
 from lpd_core.events import Event, from_line, to_line
 
+START_SECONDS = 20.0
+"""After this long, a driver that was started and drives nothing has failed to start."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunState:
@@ -74,6 +77,10 @@ class RunFolder:
             state = RunState(status="interrupted", error="the state file is missing or damaged")
         if state.status == "running" and not self.is_driven():
             return replace(state, status="interrupted", error=state.error or "the driver died without a word")
+        overdue = state.pid and time.time() - state.heartbeat > START_SECONDS
+        if state.status == "queued" and overdue and not self.is_driven():
+            told = "the driver did not start; see logs/driver.log"
+            return replace(state, status="interrupted", error=told)
         return state
 
     def write_state(self, state: RunState) -> None:
