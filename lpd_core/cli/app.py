@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from lpd_core.cli import constitution, data, export, look, runs
+from lpd_core.cli import constitution_edits, data, export, look, runs
 
 app = typer.Typer(
     name="lpd_core",
@@ -16,5 +16,5 @@ app = typer.Typer(
 runs.register(app)
 look.register(app)
 app.add_typer(data.app, name="data")
-app.add_typer(constitution.app, name="constitution")
+app.add_typer(constitution_edits.app, name="constitution")
 app.add_typer(export.app, name="export")

@@ -51,15 +51,18 @@ occur in `train.jsonl`.
 
 ### Disclosure: short tasks that teach what words mean
 
-A model of this size learns what a principle means only when it is taught so. Pretraining therefore has four
+A model of this size learns what a principle means only when it is taught so. Pretraining therefore has five
 short tasks beside the conversations; a large instruction-tuned model would bring this knowledge along.
 
 * situation: "{describe}", answered by one of thirteen fixed sentences (what the prompt says about the user;
   it never mentions a principle)
+* rule: the chat for a principle, with a rule in the prompt that was drawn at random for this one conversation
+  ("The user is torn: Give a concrete example. The user is angry: Cite a source for the facts."); teaches that a
+  situation can decide, never which situation decides for what
 * write: the one sentence that a principle adds to the answer to a prompt
 * recognise: the principle that such a sentence follows
 * reword: another statement of the same principle
-
+{notes}
 ## Measured
 
 Greedy decoding unless a temperature is named; f is Rouge-L F1 without stemming; a principle is right when
@@ -89,5 +92,6 @@ def render_card(
         shares=", ".join(f"{kind} {share:.0%}" for kind, share in KINDS.items()),
         hours=provenance["seconds"] / 60,
         digests="\n".join(f"| SHA-256 of {name} | `{digest}` |" for name, digest in digests.items()),
+        notes="".join(f"\n{note}\n" for note in provenance.get("notes", [])),
         **{key: provenance[key] for key in ("seed", "step", "conversations", "tokens")},
     )
