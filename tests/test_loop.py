@@ -10,7 +10,7 @@ from lpd_core.build import build_parts
 from lpd_core.config import parse_config
 from lpd_core.corpus import read_corpus
 from lpd_core.driver import drive
-from lpd_core.errors import EditRefused, UserError
+from lpd_core.errors import EditRefused, StageFailed, UserError
 from lpd_core.invariants import check_invariants, run_evidence
 from lpd_core.parts import ScriptedSampler, echo_script
 from lpd_core.prompts import load_templates
@@ -113,6 +113,16 @@ def test_a_share_of_the_principles_can_come_from_a_persons_own(store, tmp_path, 
     assert {row["principle"] for row in rows} == {"Mention more care.", "Mention paint."}
     others = store.database.query("select principle from candidates where sample >= 2")
     assert len(rows) == len(others)
+    assert not any(check_invariants(run_evidence(store, folder)).values())
+
+
+def test_an_iteration_in_which_nothing_gained_ends_with_the_reason(store, scripted_settings):
+    settings = {**scripted_settings, "iterations": 1, "e_step": {"n": 2, "chunk_prompts": 4, "margin": 0.99}}
+    with pytest.raises(StageFailed, match="no training rows: no candidate gained"):
+        run_inline(store, settings)
+    folder = store.run("last")
+    assert folder.state().status == "failed"
+    assert gate.current(store, folder.run_id, 1).active == ()
     assert not any(check_invariants(run_evidence(store, folder)).values())
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lpd_core.constitution import Constitution, Edit, from_json, replacements
 from lpd_core.errors import EditRefused, UserError
+from lpd_core.store.run_folder import segment_name
 from lpd_core.types import Cluster, Clustering, Member, Merge
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def clustering(store: Store, run_id: str, iteration: int) -> Clustering | None:
     )
     where = (store, run_id, iteration)
     placed = _coordinates(*where)
-    if not rows and not placed:
+    if not rows and not placed and not _is_clustered(*where):
         return None
     members = _members(*where)
     return Clustering(
@@ -60,6 +61,12 @@ def clustering(store: Store, run_id: str, iteration: int) -> Clustering | None:
         unclustered=members.get("", ()),
         params=json.loads(rows[0]["params"]) if rows else {},
     )
+
+
+def _is_clustered(store: Store, run_id: str, iteration: int) -> bool:
+    """Whether the stage has run; it may have found no principle to cluster."""
+    name = segment_name(iteration, "cluster", 0)
+    return bool(store.database.query("select 1 from segments where run_id = ? and name = ?", [run_id, name]))
 
 
 def _members(store: Store, run_id: str, iteration: int) -> dict[str, tuple[Member, ...]]:
