@@ -213,9 +213,13 @@ def set_alias(store: Store, run_id: str, alias: str, iteration: int, version: in
 
 
 def aliases(store: Store, run_id: str) -> list[dict[str, Any]]:
-    """The aliases of a run."""
+    """The names that point at versions: given ones, and `used by <run> iteration <t>` for those trained on."""
     return store.database.query(
-        "select alias, iteration, version from constitution_aliases where run_id = ? order by alias", [run_id]
+        """select alias, iteration, version from constitution_aliases where run_id = $run
+           union
+           select distinct 'used by ' || run_id || ' iteration ' || iteration, origin_iteration, version
+           from training_rows where run_id = $run order by alias""",
+        {"run": run_id},
     )
 
 

@@ -15,7 +15,6 @@ from data.demo.builder.card import render_card
 from data.demo.builder.measure import measure
 from data.demo.builder.pretrain import pretrain
 
-MEASURED = {"dev": 240, "shifted_topics": 80, "shifted_cues": 80}  # prompts by split
 MODEL_FILES = ("model.safetensors", "tokenizer.json")
 
 
