@@ -6,13 +6,16 @@ what is committed stays, and a resume goes on from there.
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from lpd_core import gate
-from lpd_core.errors import Interrupted, LpdError
+from lpd_core.errors import Interrupted, LpdError, UserError
 from lpd_core.events import StatusChanged
 from lpd_core.execution import execution_of
 from lpd_core.loop import Outcome, run_em
@@ -20,6 +23,7 @@ from lpd_core.store import RunFolder, RunState, Store, constitutions
 from lpd_core.store import runs as run_table
 
 HEARTBEAT_SECONDS = 2.0
+DRIVER_PATIENCE_SECONDS = 120.0
 
 
 class Stopped(BaseException):
@@ -35,8 +39,6 @@ class Heart:
 
     def beat(self, stage: str, iteration: int) -> None:
         """Say that the run is alive and where it is."""
-        import os
-
         name, at, when = self.last
         if (name, at) == (stage, iteration) and time.monotonic() - when < HEARTBEAT_SECONDS:
             return
@@ -48,12 +50,11 @@ def drive(store: Store, run_id: str, inline: bool = False) -> Outcome:
     """Run or go on with a run until it finishes, waits for review, is stopped or fails.
 
     Raises what ended it after recording it: `Stopped`, `Interrupted`, or another error (status failed)."""
+    store.database.lock_seconds = DRIVER_PATIENCE_SECONDS
     folder = store.run(run_id)
-    with folder.driving():
-        signal.signal(signal.SIGTERM, _stop)
-        signal.signal(signal.SIGINT, _stop)
+    with folder.driving(), _stoppable():
         try:
-            _settle(store, folder, "running")
+            _begin(store, folder)
             outcome = _loop(store, folder, inline)
         except Stopped:
             _settle(store, folder, "stopped")
@@ -68,6 +69,17 @@ def drive(store: Store, run_id: str, inline: bool = False) -> Outcome:
             raise
         _settle(store, folder, outcome.status)
         return outcome
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM and SIGINT raise `Stopped` inside the block; the handlers before are put back."""
+    before = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _loop(store: Store, folder: RunFolder, inline: bool) -> Outcome:
@@ -90,15 +102,26 @@ def _loop(store: Store, folder: RunFolder, inline: bool) -> Outcome:
     return outcome
 
 
-def _settle(store: Store, folder: RunFolder, status: str, error: str = "") -> None:
-    """Write the state where everybody looks: the folder first, the database where it can be written."""
-    import os
-
+def _begin(store: Store, folder: RunFolder) -> None:
+    """Say that the run is running, after making sure that the database still holds what it draws on."""
     state = folder.state()
-    pid = os.getpid() if status == "running" else 0
-    folder.write_state(RunState(status, state.iteration, state.stage, error, pid))
+    folder.write_state(RunState("running", state.iteration, state.stage, pid=os.getpid()))
+    folder.emit(StatusChanged("running", state.iteration, state.stage))
+    run_table.ingest(store, folder)
+    run_table.require(store, folder)
+    run_table.set_status(store, folder.run_id, "running")
+
+
+def _settle(store: Store, folder: RunFolder, status: str, error: str = "") -> None:
+    """Write how the run ended: the database first, so that a kill in between leaves a run that says `running`
+    without a driver, which a resume settles; a second stop signal waits."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    state = folder.state()
+    with suppress(Interrupted, UserError):  # the folder must be settled though the database cannot be written
+        run_table.set_status(store, folder.run_id, status, error)
+    folder.write_state(RunState(status, state.iteration, state.stage, error))
     folder.emit(StatusChanged(status, state.iteration, state.stage, error or None))
-    run_table.set_status(store, folder.run_id, status, error)
 
 
 def _stop(signum, frame):

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,7 @@ from lpd_core.prompts import load_templates
 from lpd_core.stage import Stage
 from lpd_core.store import RunFolder, Store
 from lpd_core.store import runs as run_table
+from lpd_core.store.database import DatabaseBusy
 
 EXIT_INTERRUPTED = 75
 INGEST_SECONDS = 1.0
@@ -102,9 +104,11 @@ class Execution:
     def _run_processes(self, name: str, iteration: int) -> None:
         rerefines = name == "relabel" and self.config.cluster.rerefine
         count = self.config.sampler.workers if STAGES[name].sharded and not rerefines else 1
+        logs = [self._log(name, iteration, index) for index in range(count)]
+        before = [log.stat().st_size if log.exists() else 0 for log in logs]
         processes = [self._start(name, iteration, index, count) for index in range(count)]
         try:
-            self._wait(processes, name, iteration)
+            self._wait(processes, before, name, iteration)
         finally:
             for process in processes:
                 if process.poll() is None:
@@ -126,24 +130,30 @@ class Execution:
                 env={**stage_environment(self.config), "LPD_HOME": str(self.store.home)},
             )  # fmt: skip
 
-    def _wait(self, processes: list[subprocess.Popen], name: str, iteration: int) -> None:
+    def _wait(self, processes: list[subprocess.Popen], before: list[int], name: str, iteration: int) -> None:
         ingested = time.monotonic()
         while True:
             codes = [process.poll() for process in processes]
             failed = [index for index, code in enumerate(codes) if code not in (None, 0)]
             if failed:
-                raise self._failure(name, iteration, failed[0], codes[failed[0]])
+                told = self._told(name, iteration, failed[0], before[failed[0]])
+                raise self._failure(name, iteration, failed[0], codes[failed[0]], told)
             if all(code == 0 for code in codes):
                 return
             self.watch(name, iteration)
             if time.monotonic() - ingested > INGEST_SECONDS:
-                run_table.ingest(self.store, self.folder)
+                with suppress(DatabaseBusy):  # segments are safe; the next second tries again
+                    run_table.ingest(self.store, self.folder)
                 ingested = time.monotonic()
             time.sleep(0.05)
 
-    def _failure(self, name: str, iteration: int, index: int, code: int | None) -> LpdError:
+    def _told(self, name: str, iteration: int, index: int, since: int) -> list[str]:
+        """What a process has written to its log since it was started."""
+        data = self._log(name, iteration, index).read_bytes()[since:]
+        return data.decode("utf-8", "replace").splitlines()
+
+    def _failure(self, name: str, iteration: int, index: int, code: int | None, lines: list[str]) -> LpdError:
         log = self._log(name, iteration, index)
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
         told = [line for line in lines if line.startswith("error: ")]
         if code == EXIT_INTERRUPTED and told:
             return Interrupted(told[-1].removeprefix("error: "))

@@ -6,7 +6,6 @@ https://huggingface.co/docs/trl/dataset_formats
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from lpd_core.errors import UserError, suggest
 from lpd_core.store import Store, results
 from lpd_core.store import runs as run_table
-from lpd_core.store.run_folder import storage
+from lpd_core.store.run_folder import replacing
 
 Rows = list[dict[str, Any]]
 
@@ -83,16 +82,14 @@ def export_rows(store: Store, run_id: str, kind: str, iteration: int | None) -> 
 
 def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Write JSONL or Parquet, by the file's ending; replaces the file atomically."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with storage(f"write {path}"):
+    if path.suffix not in (".jsonl", ".parquet"):
+        raise UserError(f"{path}: the ending {path.suffix!r} says no format; allowed: .jsonl, .parquet")
+    with replacing(path) as temporary:
         if path.suffix == ".parquet":
             import pyarrow
             import pyarrow.parquet
 
             pyarrow.parquet.write_table(pyarrow.Table.from_pylist([dict(row) for row in rows]), temporary)
-        elif path.suffix in (".jsonl", ".json"):
+        else:
             lines = (json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
             temporary.write_text("".join(lines), encoding="utf-8", errors="replace")
-        else:
-            raise UserError(f"{path}: the ending {path.suffix!r} says no format; allowed: .jsonl, .parquet")
-        os.replace(temporary, path)

@@ -12,10 +12,12 @@ from typing import Any
 
 from lpd_core.config import RunConfig
 from lpd_core.constitution import Constitution
+from lpd_core.errors import UserError
 from lpd_core.parts import Parts
 from lpd_core.prompts import Templates, propose_chat, refine_chat
 from lpd_core.stage import model_of
 from lpd_core.store import RunFolder, Store, constitutions
+from lpd_core.store import runs as run_table
 from lpd_core.types import CANDIDATE_STATUSES, Message, TrainingRow
 
 TOLERANCE = 1e-9
@@ -38,8 +40,24 @@ class Evidence:
 
 
 def check_invariants(evidence: Evidence) -> dict[str, list[str]]:
-    """The violations found, by invariant; an empty list for one that holds."""
+    """The violations found, by invariant; an empty list for one that holds.
+
+    Raises `UserError` when the database does not hold the run's rows: nothing would prove everything."""
+    require_complete(evidence)
     return {name: list(check(evidence)) for name, check in CHECKS.items()}
+
+
+def require_complete(e: Evidence) -> None:
+    """Every committed segment must be in the database, with the run and its prompts, and there must be some."""
+    run_table.require(e.store, e.folder)
+    known = {row["name"] for row in e.query("select name from segments where run_id = $run")}
+    missing = [name for name in e.folder.segment_names() if name not in known]
+    if missing:
+        raise UserError(
+            f"{len(missing)} segments are not in the database yet ({missing[0]}): resume the run first"
+        )
+    if not e.query("select 1 from candidates where run_id = $run limit 1"):
+        raise UserError(f"run {e.folder.run_id} has no candidates yet, so there is nothing to check")
 
 
 def _gold_is_shown_only_to_the_proposer(e: Evidence) -> Iterator[str]:
@@ -52,7 +70,7 @@ def _gold_is_shown_only_to_the_proposer(e: Evidence) -> Iterator[str]:
         if row["gold"] not in propose_chat(e.templates, messages, row["draft"], row["gold"])[-1]["content"]:
             yield f"iteration {row['iteration']}, prompt {row['prompt_id']}: the proposer was not shown the gold"
         chat = refine_chat(e.templates, messages, row["draft"], row["principle"])
-        if _shows(row["gold"], chat[len(messages) + 1 :], row["principle"]):
+        if _shows(e.templates, row["gold"], chat[len(messages) + 1 :], row["principle"]):
             yield f"iteration {row['iteration']}, prompt {row['prompt_id']}: the gold stands in a refine prompt"
     for row in _training_rows(e):
         expected = _expected_row(e, row)
@@ -61,13 +79,17 @@ def _gold_is_shown_only_to_the_proposer(e: Evidence) -> Iterator[str]:
                 f"iteration {row['iteration']}, prompt {row['prompt_id']}: the training row holds more or less than "
                 "x, y1, cue, z, cue, y2"
             )
-        elif _shows(row["gold"], expected[-4:-1], row["principle"]):
+        elif _shows(e.templates, row["gold"], expected[-4:-1], row["principle"]):
             yield f"iteration {row['iteration']}, prompt {row['prompt_id']}: the gold stands in a training row's cues"
 
 
-def _shows(gold: str, turns: tuple[Message, ...] | list[Message], principle: str) -> bool:
-    """Whether the cues around z quote the gold; short golds ("Yes") may stand in z by their own right."""
-    return any(gold in turn["content"].replace(principle, "") for turn in turns if turn["role"] == "user")
+def _shows(
+    templates: Templates, gold: str, turns: tuple[Message, ...] | list[Message], principle: str
+) -> bool:
+    """Whether the cues around z quote the gold. A short gold ("one") may stand in z or in a cue's own words."""
+    cues = [turn["content"].replace(principle, "") for turn in turns if turn["role"] == "user"]
+    own = " ".join((templates.principle_cue, templates.refine_cue, templates.critique))
+    return gold not in own and any(gold in cue for cue in cues)
 
 
 def _training_rows(e: Evidence) -> list[dict[str, Any]]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -26,6 +28,7 @@ from lpd_core.errors import DataError, UserError
 from lpd_core.seeds import derive_seed
 from lpd_core.store import RunFolder, RunState, Store, corpora
 from lpd_core.store import runs as run_table
+from lpd_core.store.run_folder import storage
 from lpd_core.types import Example
 
 LIBRARIES = (
@@ -112,21 +115,59 @@ def _shuffled(examples: Sequence[Example], seed: int, purpose: str) -> list[Exam
 
 def create_run(store: Store, config: RunConfig) -> RunFolder:
     """Import, assign and write a new run, ready to start. Nothing is left behind when any of it fails."""
+    config = _with_absolute_paths(config)
     assignment = assign_prompts(store, config)
-    folder = RunFolder(store.runs / _new_id(store, config.name))
-    folder.create(config, manifest_of(config))
-    rows = [
-        {"run_id": folder.run_id, "iteration": t, "benchmark": name, "prompt_id": e.prompt_id, "position": n}
+    run_id = _new_id(store, config.name)
+    draft = RunFolder(store.runs / f".{run_id}.{os.getpid()}")
+    try:
+        draft.create(config, manifest_of(config))
+        draft.write_segment(0, "assign", 0, {"assignments": _assignment_rows(run_id, assignment)})
+        folder = RunFolder(store.runs / run_id)
+        run_table.add_run(store, run_id, config, draft.manifest())
+        with storage(f"create the run folder {folder.root}"):
+            os.rename(draft.root, folder.root)
+    except BaseException:
+        shutil.rmtree(draft.root, ignore_errors=True)
+        raise
+    run_table.ingest(store, folder)
+    return folder
+
+
+def _with_absolute_paths(config: RunConfig) -> RunConfig:
+    """The configuration with every local path written out, since the driver works from another folder."""
+
+    def local(text: str) -> str:
+        path = resolve_path(text) if text else None
+        return str(path.absolute()) if path is not None and path.exists() else text
+
+    data = config.data.model_copy(
+        update={
+            **{
+                name: [local(source) for source in getattr(config.data, name)]
+                for name in ("train", "dev", "test")
+            },
+            "shifted": {name: local(source) for name, source in config.data.shifted.items()},
+        }
+    )
+    return config.model_copy(
+        update={
+            "data": data,
+            "model": config.model.model_copy(update={"path": local(config.model.path)}),
+            "prompts": config.prompts.model_copy(update={"folder": local(config.prompts.folder)}),
+            "e_step": config.e_step.model_copy(update={"seeds": local(config.e_step.seeds)}),
+        }
+    )
+
+
+def _assignment_rows(run_id: str, assignment: Assignment) -> list[dict[str, Any]]:
+    return [
+        {"run_id": run_id, "iteration": t, "benchmark": name, "prompt_id": e.prompt_id, "position": n}
         for t, name, examples in (
             *((t, "train", examples) for t, examples in enumerate(assignment.mined, start=1)),
             *((0, name, examples) for name, examples in assignment.heldout.items()),
         )
         for n, e in enumerate(examples)
     ]
-    folder.write_segment(0, "assign", 0, {"assignments": rows})
-    run_table.add_run(store, folder, config, folder.manifest())
-    run_table.ingest(store, folder)
-    return folder
 
 
 def _new_id(store: Store, name: str) -> str:
@@ -212,15 +253,18 @@ def stop(store: Store, run_id: str, seconds: float = 30.0) -> RunState:
     """Ask a run's driver to stop and wait until it has let go of its lock."""
     folder = store.run(run_id)
     state = folder.state()
+    if state.status == "queued" and state.pid:
+        wait_for_driver(folder, state.pid)
     if not folder.is_driven():
-        raise UserError(f"run {run_id} is not running (it is {state.status})")
-    os.kill(state.pid, signal.SIGTERM)
+        raise UserError(f"run {run_id} is not running (it is {folder.state().status})")
+    driver = folder.driver_pid()
+    if driver > 0:
+        with suppress(ProcessLookupError):
+            os.kill(driver, signal.SIGTERM)
     give_up = time.monotonic() + seconds
     while folder.is_driven():
         if time.monotonic() > give_up:
-            raise UserError(
-                f"run {run_id} did not stop within {seconds:.0f} s; its driver has PID {state.pid}"
-            )
+            raise UserError(f"run {run_id} did not stop within {seconds:.0f} s; its driver has PID {driver}")
         time.sleep(0.05)
     return folder.state()
 

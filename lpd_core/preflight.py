@@ -133,6 +133,7 @@ def _check_counts(report: Preflight, config: RunConfig, pools: Mapping[str, list
     if not sizes or min(sizes) < 1:
         report.error(f"data.prompts_per_iteration = {sizes}", "give one or more positive numbers")
         return
+    _check_heldout(report, pools)
     wanted = [sizes[min(t, len(sizes) - 1)] for t in range(config.iterations)]
     there = len(mined - held)
     report.facts["prompts"] = {"mined": there, **{n: len(p) for n, p in pools.items() if n != "train"}}
@@ -143,6 +144,21 @@ def _check_counts(report: Preflight, config: RunConfig, pools: Mapping[str, list
         )
     elif there < sum(wanted):
         report.warn(f"the last iteration gets {there - sum(wanted[:-1])} prompts, not {wanted[-1]}")
+
+
+def _check_heldout(report: Preflight, pools: Mapping[str, list[Example]]) -> None:
+    """A held-out prompt belongs to one set only, else tuning and reporting would not be apart."""
+    seen: dict[str, str] = {}
+    for name, pool in pools.items():
+        if name == "train":
+            continue
+        shared = [key for e in pool if seen.get(key := content_key(e.messages), name) != name]
+        if shared:
+            report.error(
+                f"{len(shared)} prompts of {name} stand in {seen[shared[0]]} too",
+                "give each held-out set prompts of its own",
+            )
+        seen.update((content_key(e.messages), name) for e in pool)
 
 
 def _check_model(report: Preflight, config: RunConfig):
@@ -205,7 +221,12 @@ def _check_chats(
     room = config.model.max_length - config.e_step.propose.max_tokens
     over = sum(length > room for length in lengths)
     report.facts["chat_tokens"] = {"longest": max(lengths), "mean": sum(lengths) / len(lengths)}
-    if over:
+    if over == len(lengths):
+        report.error(
+            f"every prompt with its gold exceeds model.max_length = {config.model.max_length}",
+            "raise model.max_length",
+        )
+    elif over:
         report.warn(
             f"{over} of {len(lengths)} prompts with their gold exceed model.max_length = {config.model.max_length}",
             "they are refused and counted; raise model.max_length or drop long rows",
@@ -215,6 +236,11 @@ def _check_chats(
 def _check_settings(report: Preflight, config: RunConfig) -> None:
     scripted = config.sampler.kind == "scripted"
     _guard(report, load_seeds, config)
+    taken = {"train", "dev", "test", "base", "seconds"} & set(config.data.shifted)
+    if taken:
+        report.error(f"data.shifted names {', '.join(sorted(taken))}", "choose another name for that set")
+    if not scripted:
+        _guard(report, _check_device, config.model.device)
     if config.e_step.seed_share and not config.e_step.seeds:
         report.error("e_step.seed_share needs principles", "name a file in e_step.seeds")
     if scripted and config.cluster.label == "perplexity":
@@ -231,6 +257,14 @@ def _check_settings(report: Preflight, config: RunConfig) -> None:
             f"{config.sampler.workers} workers of {config.sampler.threads} threads on {cores} cores",
             "they will wait for each other; lower sampler.workers",
         )
+
+
+def _check_device(name: str) -> None:
+    import torch
+
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(name, True):
+        raise UserError(f"model.device = {name!r}, but this machine has none; choose auto or cpu")
 
 
 def _check_storage(report: Preflight, store: Store, config: RunConfig) -> None:

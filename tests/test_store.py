@@ -21,7 +21,7 @@ from lpd_core.store.console import read_only_query
 def make_run(store, run_id="small-1"):
     folder = RunFolder(store.runs / run_id)
     folder.create(RunConfig(name="small"), {"seed": 1})
-    run_table.add_run(store, folder, RunConfig(name="small"), {"seed": 1})
+    run_table.add_run(store, folder.run_id, RunConfig(name="small"), {"seed": 1})
     return folder
 
 

@@ -10,8 +10,8 @@ import typer
 
 from lpd_core.cli.options import Json
 from lpd_core.cli.output import PROBLEMS_SHOWN, show, table
-from lpd_core.corpus import MAX_ROW_BYTES, read_corpus
-from lpd_core.errors import ConfigError
+from lpd_core.corpus import MAX_ROW_BYTES, SPLITS, read_corpus
+from lpd_core.errors import ConfigError, suggest
 from lpd_core.store import Store, corpora
 
 app = typer.Typer(no_args_is_help=True, help="Import and look at data sets.")
@@ -97,11 +97,13 @@ def list_(json_: Json = False) -> None:
 @app.command("show", epilog="Example: python -m lpd_core data show dolly_sample --rows 3")
 def show_(
     name: Annotated[str, typer.Argument(help="A data set's name or id.")],
-    rows: Annotated[int, typer.Option(help="Rows shown.")] = 5,
+    rows: Annotated[int, typer.Option(min=1, help="Rows shown.")] = 5,
     split: Annotated[Optional[str], typer.Option(help="Of this split only.")] = None,  # noqa: UP045
     json_: Json = False,
 ) -> None:
     """Some rows of a data set."""
+    if split is not None and split not in SPLITS:
+        raise ConfigError(f"unknown split {split!r}; {suggest(split, SPLITS)}")
     store = Store()
     examples = corpora.prompts_of(store, corpora.find_dataset(store, name), split)[:rows]
     value = [

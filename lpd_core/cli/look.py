@@ -78,7 +78,7 @@ def list_(json_: Json = False) -> None:
         rows.append(
             {
                 "run": run_id,
-                "name": folder.config().name,
+                "name": _name(folder),
                 "status": state.status,
                 "iteration": state.iteration,
                 "stage": state.stage,
@@ -86,6 +86,13 @@ def list_(json_: Json = False) -> None:
             }
         )
     show(rows, json_, table(rows) if rows else "no runs yet; start one with `run --preset demo`")
+
+
+def _name(folder) -> str:
+    try:
+        return folder.config().name
+    except UserError:
+        return "(damaged config.toml)"
 
 
 def report(run_id: Run = "last", json_: Json = False) -> None:
@@ -115,7 +122,7 @@ def print_report(store: Store, run_id: str, as_json: bool) -> None:
 def sql(
     query: Annotated[str, typer.Argument(help="One SELECT statement.")],
     json_: Json = False,
-    limit: Annotated[int, typer.Option(help="Most rows printed.")] = 1000,
+    limit: Annotated[int, typer.Option(min=1, help="Most rows printed.")] = 1000,
 ) -> None:
     """A read-only query on the store; no files, no extensions, no changes."""
     from lpd_core.store.console import read_only_query

@@ -15,8 +15,13 @@ def wants_json() -> bool:
     return "--json" in sys.argv
 
 
+_shown = False
+
+
 def show(value: Any, as_json: bool, text: str = "") -> None:
     """Print `value` as JSON, or `text` for people."""
+    global _shown
+    _shown = True
     print(json.dumps(value, indent=1, ensure_ascii=False, default=str) if as_json else text)
 
 
@@ -54,6 +59,6 @@ def fail(message: str, code: int, problems: Sequence[str] = ()) -> NoReturn:
         print(f"  {problem}", file=sys.stderr)
     if len(problems) > PROBLEMS_SHOWN:
         print(f"  ... and {len(problems) - PROBLEMS_SHOWN} more", file=sys.stderr)
-    if wants_json():
+    if wants_json() and not _shown:  # one document only
         print(json.dumps({"error": line, "problems": list(problems)}, ensure_ascii=False))
     sys.exit(code)

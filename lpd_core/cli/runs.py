@@ -14,7 +14,7 @@ from lpd_core.config import RunConfig, load_config, presets
 from lpd_core.errors import CheckFailed, ConfigError, UserError, suggest
 from lpd_core.store import RunFolder, Store
 
-EXIT = {"finished": 0, "awaiting_review": 0, "stopped": 0, "failed": 1, "interrupted": 75}
+EXIT = {"finished": 0, "awaiting_review": 0, "stopped": 0, "failed": 1, "interrupted": 2}
 
 
 def register(app: typer.Typer) -> None:
@@ -90,8 +90,8 @@ def _go(store: Store, folder: RunFolder, detach: bool, as_json: bool, resumed: b
             f"started; watch it with `status {folder.run_id}`",
         )
         return
-    jobs.wait_for_driver(folder, process)
     try:
+        jobs.wait_for_driver(folder, process)
         state = follow(folder, since)
     except KeyboardInterrupt:
         state = jobs.stop(store, folder.run_id)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from lpd_core.constitution import Constitution, Edit, from_json, replacements
+from lpd_core.constitution import Constitution, Edit, Entry, from_json, replacements
 from lpd_core.errors import EditRefused, UserError
-from lpd_core.store.run_folder import segment_name
 from lpd_core.types import Cluster, Clustering, Member, Merge
 
 if TYPE_CHECKING:
@@ -35,66 +35,80 @@ def medoid_ids(store: Store, run_id: str, before: int) -> list[str]:
 
 
 def clustering(store: Store, run_id: str, iteration: int) -> Clustering | None:
-    """The clustering as the cluster stage found it, or None before that."""
-    rows = store.database.query(
-        "select * from clusters where run_id = ? and iteration = ? order by cluster_id", [run_id, iteration]
-    )
-    where = (store, run_id, iteration)
-    placed = _coordinates(*where)
-    if not rows and not placed and not _is_clustered(*where):
+    """The clusters with their members as the stage found them, without the merge tree and the places on the map;
+    None before that stage."""
+    where = [run_id, iteration]
+    with store.database.read() as connection:
+        rows = connection.execute(
+            """select cluster_id, label, medoid_principle_id, keywords, params from clusters
+               where run_id = ? and iteration = ? order by cluster_id""",
+            where,
+        ).fetchall()
+        found = connection.execute(
+            """select cluster_id, principle_id, count, distance from cluster_members
+               where run_id = ? and iteration = ? order by cluster_id, principle_id""",
+            where,
+        ).fetchall()
+    if not rows and not found and iteration not in clustered(store, run_id):
         return None
-    members = _members(*where)
+    groups = groupby(found, key=lambda row: row[0])
+    members = {name: tuple(Member(*row[1:]) for row in group) for name, group in groups}
     return Clustering(
         clusters=tuple(
-            Cluster(
-                cluster_id=row["cluster_id"],
-                label=row["label"],
-                medoid_principle_id=row["medoid_principle_id"],
-                members=members.get(row["cluster_id"], ()),
-                keywords=tuple(row["keywords"] or ()),
-            )
-            for row in rows
+            Cluster(cluster_id, label, medoid, members.get(cluster_id, ()), tuple(keywords or ()))
+            for cluster_id, label, medoid, keywords, _ in rows
         ),
-        order=tuple(row["principle_id"] for row in placed),
-        merges=_merges(*where),
-        coordinates=tuple((row["x"], row["y"]) for row in placed),
+        order=(),
+        merges=(),
+        coordinates=(),
         unclustered=members.get("", ()),
-        params=json.loads(rows[0]["params"]) if rows else {},
+        params=json.loads(rows[0][-1]) if rows else {},
     )
 
 
-def _is_clustered(store: Store, run_id: str, iteration: int) -> bool:
-    """Whether the stage has run; it may have found no principle to cluster."""
-    name = segment_name(iteration, "cluster", 0)
-    return bool(store.database.query("select 1 from segments where run_id = ? and name = ?", [run_id, name]))
-
-
-def _members(store: Store, run_id: str, iteration: int) -> dict[str, tuple[Member, ...]]:
-    groups: dict[str, list[Member]] = {}
-    for row in store.database.query(
-        """select cluster_id, principle_id, count, distance from cluster_members
-           where run_id = ? and iteration = ? order by cluster_id, principle_id""",
-        [run_id, iteration],
-    ):
-        groups.setdefault(row.pop("cluster_id"), []).append(Member(**row))
-    return {cluster_id: tuple(members) for cluster_id, members in groups.items()}
-
-
-def _coordinates(store: Store, run_id: str, iteration: int) -> list[dict[str, Any]]:
-    return store.database.query(
-        """select principle_id, x, y from principle_coordinates where run_id = ? and iteration = ?
-           order by position""",
-        [run_id, iteration],
-    )
-
-
-def _merges(store: Store, run_id: str, iteration: int) -> tuple[Merge, ...]:
+def clustered(store: Store, run_id: str) -> list[int]:
+    """The iterations whose clustering is done; one may have found no principle to cluster."""
     rows = store.database.query(
-        """select node_left, node_right, distance, size from merges where run_id = ? and iteration = ?
-           order by step""",
-        [run_id, iteration],
+        """select iteration from clusters where run_id = $run
+           union select cast(split_part(name, '-', 1) as integer) from segments
+           where run_id = $run and name like '%-cluster-%' order by 1""",
+        {"run": run_id},
     )
-    return tuple(Merge(row["node_left"], row["node_right"], row["distance"], row["size"]) for row in rows)
+    return [row["iteration"] for row in rows]
+
+
+def merge_tree(store: Store, run_id: str, iteration: int) -> tuple[tuple[Merge, ...], tuple[str, ...]]:
+    """The merges of an iteration's clustering, and the order of the principles that they refer to."""
+    with store.database.read() as connection:
+        merges = connection.execute(
+            """select node_left, node_right, distance, size from merges where run_id = ? and iteration = ?
+               order by step""",
+            [run_id, iteration],
+        ).fetchall()
+        order = connection.execute(
+            """select principle_id from principle_coordinates where run_id = ? and iteration = ?
+               order by position""",
+            [run_id, iteration],
+        ).fetchall()
+    return tuple(Merge(*row) for row in merges), tuple(principle_id for (principle_id,) in order)
+
+
+def discovery(store: Store, run_id: str, iteration: int) -> dict[str, Any]:
+    """How many of an iteration's principles are new: farther than the lineage threshold from every cluster of
+    earlier iterations, or all where there is none. The rate is None without principles."""
+    rows = store.database.query(
+        """select count(*) n, (select any_value(params->>'new_principles') from clusters
+                               where run_id = $run and iteration = $t) fresh
+           from cluster_members where run_id = $run and iteration = $t""",
+        {"run": run_id, "t": iteration},
+    )
+    principles, fresh = rows[0]["n"], rows[0]["fresh"]
+    new = principles if fresh is None else int(fresh)
+    return {
+        "principles": principles,
+        "new_principles": new,
+        "discovery_rate": new / principles if principles else None,
+    }
 
 
 def edits(store: Store, run_id: str, iteration: int) -> list[Edit]:
@@ -107,40 +121,80 @@ def edits(store: Store, run_id: str, iteration: int) -> list[Edit]:
     return [Edit(**{**row, "args": json.loads(row["args"]), "at": row["at"].isoformat()}) for row in rows]
 
 
-def append_edit(store: Store, run_id: str, iteration: int, edit: Edit) -> None:
-    """Append one edit; refused, naming the edit that came first, when its number is taken by another process."""
+def append_edits(store: Store, run_id: str, iteration: int, new: Sequence[Edit]) -> None:
+    """Append edits, all or none. Refused when the iteration is approved, and, naming the edit that came first,
+    when their numbers are taken by another process."""
+    if not new:
+        return
+    first = new[0]
+    columns = [[e.seq for e in new], [e.op for e in new], [json.dumps(e.args) for e in new]]
+    columns += [[e.author for e in new], [e.reason for e in new], [e.at for e in new]]
     with store.database.write() as connection:
-        taken = connection.execute(
-            """select seq, op, author from constitution_edits
-               where run_id = ? and iteration = ? and seq >= ? order by seq desc limit 1""",
-            [run_id, iteration, edit.seq],
-        ).fetchone()
-        if taken:
+        if _approved_number(connection, run_id, iteration) is not None:
             raise EditRefused(
-                f"edit {edit.seq} ({edit.op}) was not written: {taken[2]} wrote edit {taken[0]} ({taken[1]}) first; "
+                f"iteration {iteration} of run {run_id} is approved and may be trained on already; "
+                "edit the next iteration's constitution, or start another run from here"
+            )
+        last = connection.execute(
+            """select seq, op, author from constitution_edits
+               where run_id = ? and iteration = ? order by seq desc limit 1""",
+            [run_id, iteration],
+        ).fetchone() or (0, "", "")
+        if last[0] >= first.seq:
+            raise EditRefused(
+                f"edit {first.seq} ({first.op}) was not written: {last[2]} wrote edit {last[0]} ({last[1]}) first; "
                 "look at the log and try again"
             )
         connection.execute(
-            "insert into constitution_edits values (?, ?, ?, ?, ?, ?, ?, ?::timestamptz)",
-            [run_id, iteration, edit.seq, edit.op, json.dumps(edit.args), edit.author, edit.reason, edit.at],
+            """insert into constitution_edits (run_id, iteration, seq, op, args, author, reason, "at")
+               select ?, ?, unnest(?::integer[]), unnest(?::text[]), unnest(?::text[])::json, unnest(?::text[]),
+                      unnest(?::text[]), unnest(?::text[])::timestamptz""",
+            [run_id, iteration, *columns],
         )
 
 
+def _approved_number(connection, run_id: str, iteration: int) -> int | None:
+    return connection.execute(
+        "select max(version) from constitution_versions where run_id = ? and iteration = ? and approved",
+        [run_id, iteration],
+    ).fetchone()[0]
+
+
 def versions(store: Store, run_id: str, iteration: int | None = None) -> list[dict[str, Any]]:
-    """The versions of a run (or one iteration) without their entries, oldest first."""
+    """The versions of a run (or one iteration) without their entries, oldest first. `n_entries` counts the
+    active ones."""
     return store.database.query(
-        """select * exclude (entries), json_array_length(entries->'entries') n_entries from constitution_versions
+        """select * exclude (entries),
+                  (select count(*) from unnest(json_extract_string(entries, '$.entries[*].status')) s(status)
+                   where status = 'active')::integer n_entries
+           from constitution_versions
            where run_id = $run and ($iteration is null or iteration = $iteration) order by iteration, version""",
         {"run": run_id, "iteration": iteration},
     )
 
 
 def add_version(store: Store, row: Mapping[str, Any]) -> int:
-    """Write an immutable version with the next number of its iteration; returns the number."""
+    """Write an immutable version with the next number of its iteration; returns the number.
+
+    An iteration is approved once: a second approval writes nothing and returns the number of the first. One of
+    a state that was edited meanwhile is refused."""
+    where = [row["run_id"], row["iteration"]]
     with store.database.write() as connection:
+        if row["approved"]:
+            there = _approved_number(connection, *where)
+            if there is not None:
+                return there
+            last = connection.execute(
+                "select coalesce(max(seq), 0) from constitution_edits where run_id = ? and iteration = ?", where
+            ).fetchone()[0]
+            if last != row["last_seq"]:
+                raise EditRefused(
+                    f"not approved: the log has edit {last} by now, and what you approve ends with edit "
+                    f"{row['last_seq']}; look at it again and approve then"
+                )
         number = connection.execute(
             "select coalesce(max(version), 0) + 1 from constitution_versions where run_id = ? and iteration = ?",
-            [row["run_id"], row["iteration"]],
+            where,
         ).fetchone()[0]
         names = [f'"{name}"' for name in ("version", *row)]
         connection.execute(
@@ -187,12 +241,20 @@ def approved_replacements(store: Store, run_id: str, iteration: int) -> Mapping[
     return {} if constitution is None else replacements(constitution)
 
 
-def pinned_entries(store: Store, run_id: str, iteration: int) -> list[tuple[str, str]]:
-    """Id and text of the pinned active entries of an iteration's approved constitution."""
-    constitution = approved(store, run_id, iteration) if iteration > 0 else None
-    if constitution is None:
-        return []
-    return [(e.entry_id, e.text) for e in constitution.entries if e.pinned and e.status == "active"]
+def pinned_entries(store: Store, run_id: str, iteration: int) -> list[Entry]:
+    """The pinned active entries of an iteration's approved constitution, without their members."""
+    version = approved_version(store, run_id, iteration) if iteration > 0 else None
+    rows = store.database.query(
+        """select entries from constitution_versions
+           where run_id = ? and iteration = ? and version = ? and contains(entries, '"pinned":true')""",
+        [run_id, iteration, version],
+    )
+    return [
+        Entry(entry["id"], entry["label"], entry["text"], pinned=True, note=entry["note"])
+        for row in rows
+        for entry in json.loads(row["entries"])["entries"]
+        if entry["pinned"] and entry["status"] == "active"
+    ]
 
 
 def earlier_training_rows(store: Store, run_id: str, iteration: int) -> list[dict[str, Any]]:
@@ -204,8 +266,20 @@ def earlier_training_rows(store: Store, run_id: str, iteration: int) -> list[dic
     )
 
 
+def check_alias(alias: str) -> None:
+    """Raises `UserError` for a name that means something else, or that only the run itself gives (`best`)."""
+    if not alias.strip() or alias != alias.strip():
+        raise UserError("the alias is empty or begins or ends with a space; give a name")
+    if alias in ("found", "now", "best") or alias.startswith("used by "):
+        raise UserError(f"the alias {alias!r} has a meaning of its own; choose another name")
+    if all(part.isdecimal() for part in alias.split(".")):
+        raise UserError(f"the alias {alias!r} reads like a version's number; choose a name with letters")
+
+
 def set_alias(store: Store, run_id: str, alias: str, iteration: int, version: int) -> None:
-    """Point a name such as `best` at a version."""
+    """Point a name at a version: one that a person chose (see `check_alias`), or the run's own `best`."""
+    if alias != "best":
+        check_alias(alias)
     store.database.execute(
         "insert or replace into constitution_aliases values (?, ?, ?, ?, now())",
         [run_id, alias, iteration, version],

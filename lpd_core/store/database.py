@@ -8,6 +8,7 @@ bound parameter; bulk rows come from Arrow. https://duckdb.org/docs/current/conn
 from __future__ import annotations
 
 import fcntl
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,10 @@ from lpd_core.store.schema import migrate, pending
 
 LOCK_SECONDS = 10.0
 SETTINGS = {"threads": "1", "autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+
+
+class DatabaseBusy(Interrupted):
+    """Others have held the lock for too long; nothing is lost, and trying again is right."""
 
 
 class Database:
@@ -75,7 +80,9 @@ class Database:
         self._migrated = True
 
     def _create_or_upgrade(self) -> None:
-        fresh = not self.path.exists()
+        fresh = not self.path.exists() or (self.path.is_file() and not self.path.stat().st_size)
+        if fresh:  # a creation that was killed leaves an empty file
+            self.path.unlink(missing_ok=True)
         try:
             with self._connected(read_only=False) as connection:
                 migrate(connection)
@@ -86,7 +93,7 @@ class Database:
             raise
 
     def _is_current(self) -> bool:
-        if not self.path.exists():
+        if not self.path.is_file() or not self.path.stat().st_size:
             return False
         with self._locked(fcntl.LOCK_SH), self._connected(read_only=True) as connection:
             return not pending(connection)
@@ -115,14 +122,22 @@ class Database:
         while True:
             try:
                 fcntl.flock(lock, kind | fcntl.LOCK_NB)
-                return
+                break
             except BlockingIOError:
                 if time.monotonic() > give_up:
-                    raise Interrupted(
-                        f"the database {self.path} has been busy for {self.lock_seconds:.0f} s; "
-                        "another process holds its lock; try again"
+                    raise DatabaseBusy(
+                        f"the database {self.path} has been busy for {self.lock_seconds:.0f} s; the process with "
+                        f"PID {self._holder()} was the last to take its lock; try again"
                     ) from None
                 time.sleep(0.01)
+        # For people only; with several readers the last one stands here.
+        os.pwrite(lock.fileno(), f"{os.getpid():<12}".encode(), 0)
+
+    def _holder(self) -> str:
+        try:
+            return self._lock_path.read_text(encoding="ascii").strip() or "unknown"
+        except OSError:
+            return "unknown"
 
 
 @contextmanager
@@ -139,5 +154,9 @@ def _duckdb_errors(doing: str) -> Iterator[None]:
         if "Read-only file system" in text or "Permission denied" in text:
             raise UserError(
                 f"cannot {doing}: no permission to write: point $LPD_HOME at a folder you may write to"
+            ) from cause
+        if isinstance(cause, duckdb.IOException):
+            raise UserError(
+                f"cannot {doing}: {text.splitlines()[0]}; if the file is damaged, move it away and put a copy back"
             ) from cause
         raise

@@ -60,14 +60,21 @@ class RunFolder:
         self.write_state(RunState())
 
     def config(self) -> RunConfig:
-        """The resolved configuration the run was started with."""
+        """The resolved configuration the run was started with. Raises `UserError` when the file is damaged."""
         import tomllib
 
-        return parse_config(tomllib.loads((self.root / "config.toml").read_text(encoding="utf-8")))
+        path = self.root / "config.toml"
+        try:
+            return parse_config(tomllib.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as cause:
+            raise UserError(f"{path} cannot be read ({cause}); put it back from a copy") from cause
 
     def manifest(self) -> dict[str, Any]:
-        """Code revision, library versions, seeds, model and data digests."""
-        return json.loads((self.root / "manifest.json").read_text(encoding="utf-8"))
+        """Code revision, library versions, seeds, configuration digest; empty when the file is damaged."""
+        try:
+            return json.loads((self.root / "manifest.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
 
     def state(self) -> RunState:
         """The last written state, as `interrupted` if it claims to run while nobody holds the lock."""
@@ -90,8 +97,9 @@ class RunFolder:
     def is_driven(self) -> bool:
         """Whether a live process holds the run's lock (a PID alone does not tell: zombies keep theirs)."""
         try:
+            # Shared, so that two who look do not take each other for a driver.
             with open(self.root / "driver.lock", "a+", encoding="ascii") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
         except OSError:
@@ -100,17 +108,23 @@ class RunFolder:
 
     @contextmanager
     def driving(self) -> Iterator[None]:
-        """Hold the run's lock; refused at once while another driver has it, and waits up to 30 s for stage
-        processes of a dead driver to notice and end."""
+        """Hold the run's lock with this process's PID in it; refused while another driver has it (after a second,
+        since somebody may be looking), and waits up to 30 s for stages of a dead driver to end."""
         with open(self.root / "driver.lock", "a+", encoding="ascii") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(
-                    f"run {self.run_id} is already being driven; see `status {self.run_id}`"
-                ) from None
+            if not _acquire(lock, seconds=1):
+                raise UserError(f"run {self.run_id} is already being driven; see `status {self.run_id}`")
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
             self._wait_for_stages()
             yield
+
+    def driver_pid(self) -> int:
+        """The PID that the last driver left in the lock file; 0 where there is none."""
+        try:
+            return int((self.root / "driver.lock").read_text(encoding="ascii") or 0)
+        except (OSError, ValueError):
+            return 0
 
     @contextmanager
     def staging(self) -> Iterator[None]:
@@ -120,19 +134,12 @@ class RunFolder:
             yield
 
     def _wait_for_stages(self) -> None:
-        give_up = time.monotonic() + 30
         with open(self.root / "stages.lock", "a+", encoding="ascii") as lock:
-            while True:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    return
-                except BlockingIOError:
-                    if time.monotonic() > give_up:
-                        raise Interrupted(
-                            f"a stage of run {self.run_id} from an earlier driver is still at work after 30 s; "
-                            "end it and resume again"
-                        ) from None
-                    time.sleep(0.05)
+            if not _acquire(lock, seconds=30):
+                raise Interrupted(
+                    f"a stage of run {self.run_id} from an earlier driver is still at work after 30 s; "
+                    "end it and resume again"
+                )
 
     def emit(self, event: Event) -> None:
         """Append one event line; one write call, so that lines of several processes do not mix."""
@@ -212,12 +219,36 @@ def segment_name(iteration: int, stage: str, chunk: int) -> str:
     return f"{iteration:03d}-{stage}-{chunk:05d}"
 
 
+def _acquire(lock, seconds: float) -> bool:
+    """Take a lock exclusively, trying for some seconds."""
+    give_up = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > give_up:
+                return False
+            time.sleep(0.02)
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace a file atomically."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="replace")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place at the end of the block, or is removed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with storage(f"write {path}"):
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+    try:
+        with storage(f"write {path}"):
+            yield temporary
+            os.replace(temporary, path)
+    finally:
+        if temporary.is_file():
+            temporary.unlink()
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -237,6 +268,8 @@ def storage(doing: str) -> Iterator[None]:
             errno.EACCES: "no permission: point $LPD_HOME at a folder you may write to",
             errno.EPERM: "no permission: point $LPD_HOME at a folder you may write to",
             errno.EEXIST: "it exists already: choose another name",
-        }.get(cause.errno, "check the path in $LPD_HOME")
+            errno.ENOENT: "make its folder first",
+            errno.EISDIR: "it is a folder: name a file in it",
+        }.get(cause.errno, "check the path")
         kind = Interrupted if cause.errno == errno.ENOSPC else UserError
         raise kind(f"cannot {doing}: {cause.strerror or cause}; {mend}") from cause

@@ -8,25 +8,42 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lpd_core.config import RunConfig, config_digest
+from lpd_core.errors import UserError
 
 if TYPE_CHECKING:
     from lpd_core.store import Store
     from lpd_core.store.run_folder import RunFolder
 
 
-def add_run(store: Store, folder: RunFolder, config: RunConfig, manifest: Mapping[str, Any]) -> None:
-    """The run's row, status queued."""
+def add_run(store: Store, run_id: str, config: RunConfig, manifest: Mapping[str, Any]) -> None:
+    """The run's row, status queued; a row without a folder, left by a kill in between, gives way."""
     store.database.execute(
-        """insert into runs (run_id, name, status, config, config_digest, created_at, manifest)
+        """insert or replace into runs (run_id, name, status, config, config_digest, created_at, manifest)
            values (?, ?, 'queued', ?, ?, now(), ?)""",
         [
-            folder.run_id,
+            run_id,
             config.name,
             config.model_dump_json(),
             config_digest(config),
             json.dumps(manifest, default=str),
         ],
     )
+
+
+def require(store: Store, folder: RunFolder) -> None:
+    """Make sure that the database holds the run and every prompt assigned to it.
+
+    Raises `UserError` when the file was deleted or replaced: going on would commit empty results."""
+    found = store.database.query(
+        """select (select count(*) from runs where run_id = $run) runs, count(*) assigned, count(p.prompt_id) there
+           from assignments a left join prompts p using (prompt_id) where a.run_id = $run""",
+        {"run": folder.run_id},
+    )[0]
+    if not found["runs"] or not found["assigned"] or found["assigned"] != found["there"]:
+        raise UserError(
+            f"{store.database.path} does not hold run {folder.run_id} and its {found['assigned']} prompts "
+            f"({found['there']} are there); put the database back from a copy, or import the data and start anew"
+        )
 
 
 def set_status(store: Store, run_id: str, status: str, error: str = "") -> None:
