@@ -44,8 +44,8 @@ def _pinned(stage: Stage) -> list[tuple[str, str, np.ndarray]]:
     entries = constitutions.pinned_entries(stage.store, stage.run_id, stage.iteration - 1)
     if not entries:
         return []
-    vectors = stage.parts.embedder().embed([text for _, text in entries])
-    return [(entry_id, text, vector) for (entry_id, text), vector in zip(entries, vectors, strict=True)]
+    vectors = stage.parts.embedder().embed([entry.text for entry in entries])
+    return [(entry.entry_id, entry.text, v) for entry, v in zip(entries, vectors, strict=True)]
 
 
 def _represent(
@@ -62,11 +62,17 @@ def _represent(
     texts = {principle.principle_id: principle.text for principle in principles}
     own = [c for c in clusters if c.members and c.cluster_id not in pinned]
     if rule == "mode":
-        chosen = [_with_label(c, max(c.members, key=lambda m: m.count).principle_id, texts) for c in own]
+        chosen = [_with_label(c, most_frequent(c), texts) for c in own]
     else:
         chosen = _likeliest(stage, own, texts)
     replaced = {c.cluster_id: c for c in chosen}
     return [replaced.get(c.cluster_id, c) for c in clusters]
+
+
+def most_frequent(cluster: Cluster) -> str:
+    """The member that most trajectories state; of equals the medoid, then the one nearest to the mean."""
+    medoid = cluster.medoid_principle_id
+    return max(cluster.members, key=lambda m: (m.count, m.principle_id == medoid, -m.distance)).principle_id
 
 
 def _with_label(cluster: Cluster, principle_id: str, texts: Mapping[str, str]) -> Cluster:
@@ -154,6 +160,7 @@ def _member_rows(found: Clustering) -> list[dict[str, Any]]:
 def _cluster_rows(stage: Stage, found: Clustering, params: str) -> list[dict[str, Any]]:
     use = results.principle_use(stage.store, stage.run_id, stage.iteration)
     trials = results.principle_trials(stage.store, stage.run_id, stage.iteration)
+    best = _best_trajectories(stage)
     return [
         {
             "cluster_id": cluster.cluster_id,
@@ -162,45 +169,64 @@ def _cluster_rows(stage: Stage, found: Clustering, params: str) -> list[dict[str
             "label": cluster.label,
             "params": params,
             "keywords": list(cluster.keywords),
-            **cluster_figures([member.principle_id for member in cluster.members], use, trials),
+            **cluster_figures([member.principle_id for member in cluster.members], use, trials, best),
         }
         for cluster in found.clusters
     ]
 
 
+def _best_trajectories(stage: Stage) -> dict[str, list[dict[str, Any]]]:
+    """For each selected principle its trajectories of highest gain, as many as a cluster shows."""
+    rows = stage.store.database.query(
+        """select principle_id, prompt_id, sample, gain from candidates
+           where run_id = ? and iteration = ? and selected
+           qualify row_number() over (partition by principle_id order by gain desc, prompt_id, sample) <= ?
+           order by gain desc, prompt_id, sample""",
+        [stage.run_id, stage.iteration, EXAMPLES],
+    )
+    best: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        best.setdefault(row.pop("principle_id"), []).append(row)
+    return best
+
+
 def cluster_figures(
-    ids: Sequence[str], use: Mapping[str, Mapping[str, Any]], trials: Mapping[str, tuple[int, int]]
+    ids: Sequence[str],
+    use: Mapping[str, Mapping[str, Any]],
+    trials: Mapping[str, tuple[int, int]],
+    best: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> dict[str, Any]:
-    """A cluster's trajectories, prompts, mean gain, acceptance rate, share per data set and example prompts."""
+    """A cluster's trajectories, prompts, mean gain, acceptance rate, share per data set, and the trajectories
+    of highest gain as examples."""
     used = [use[i] for i in ids if i in use]
     count = sum(u["trajectories"] for u in used)
-    prompts = sorted({prompt for u in used for prompt in u["prompts"]})
+    prompts = {prompt for u in used for prompt in u["prompts"]}
     tried = sum(trials.get(i, (0, 0))[0] for i in ids)
     gained = sum(trials.get(i, (0, 0))[1] for i in ids)
     datasets = Counter(dataset for u in used for dataset in u["datasets"])
+    examples = sorted((row for i in ids for row in best.get(i, ())), key=_by_gain)[:EXAMPLES]
     return {
         "trajectories": count,
         "prompts": len(prompts),
         "mean_gain": sum(u["gain"] for u in used) / count if count else None,
         "acceptance_rate": gained / tried if tried else None,
         "datasets": json.dumps({name: n / count for name, n in datasets.items()} if count else {}),
-        "examples": json.dumps(prompts[:EXAMPLES]),
+        "examples": json.dumps([{name: row[name] for name in ("prompt_id", "sample")} for row in examples]),
     }
+
+
+def _by_gain(row: Mapping[str, Any]) -> tuple[float, str, int]:
+    return -row["gain"], row["prompt_id"], row["sample"]
 
 
 def summarise(stage: Stage) -> dict[str, Any]:
     """Constitution size, principles, samples and the discovery rates."""
     clusters = constitutions.cluster_rows(stage.store, stage.run_id, stage.iteration)
-    principles = len(results.selected_principles(stage.store, stage.run_id, stage.iteration))
     samples = sum(results.statuses(stage.store, stage.run_id, stage.iteration).values())
-    params = json.loads(clusters[0]["params"]) if clusters else {}
-    new = params.get("new_principles")
-    new = principles if new is None else new
+    found = constitutions.discovery(stage.store, stage.run_id, stage.iteration)
     return {
         "constitution_size": len(clusters),
-        "principles": principles,
-        "new_principles": new,
-        "discovery_rate": new / principles if principles else None,
-        "new_per_sample": new / samples if samples else None,
-        "cut": params.get("threshold"),
+        **found,
+        "new_per_sample": found["new_principles"] / samples if samples else None,
+        "cut": json.loads(clusters[0]["params"]).get("threshold") if clusters else None,
     }

@@ -75,7 +75,7 @@ class Execution:
             store=self.store,
             folder=self.folder,
             config=self.config,
-            templates=load_templates(self.config.prompts),
+            templates=load_templates(self.folder.prompts(self.config)),
             parts=self.parts,
             emit=self.folder.emit,
             shard=shard,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lpd_core.errors import UserError, suggest
+from lpd_core.prompts import load_templates, opening
 from lpd_core.store import Store, results
 from lpd_core.store import runs as run_table
 from lpd_core.store.run_folder import replacing
@@ -37,10 +38,13 @@ def sft_rows(store: Store, run_id: str, iteration: int) -> Rows:
 
 
 def preference_rows(store: Store, run_id: str, iteration: int) -> Rows:
-    """Conversational preference pairs: y2 chosen over y1 for every selected trajectory."""
+    """Conversational preference pairs: y2 chosen over y1 for every selected trajectory, after the chat that y1
+    answered (the system turn included)."""
+    folder = store.run(run_id)
+    templates = load_templates(folder.prompts(folder.config()))
     return [
         {
-            "prompt": [dict(message) for message in t.messages],
+            "prompt": [dict(message) for message in opening(templates, t.messages)],
             "chosen": [{"role": "assistant", "content": t.response}],
             "rejected": [{"role": "assistant", "content": t.draft}],
             "prompt_id": t.prompt_id,

@@ -128,6 +128,21 @@ def _selected_gain(e: Evidence) -> Iterator[str]:
             yield f"{where}: f(y2) = {response:.6f} does not exceed f(y1) = {draft:.6f} by the margin"
         elif abs(response - row["score"]) > TOLERANCE or abs(draft - row["draft_score"]) > TOLERANCE:
             yield f"{where}: the stored scores are not those of the stored texts"
+    yield from _trained_gain(e)
+
+
+def _trained_gain(e: Evidence) -> Iterator[str]:
+    """What is trained on gains too, also where re-refinement wrote y2 anew."""
+    rows = _training_rows(e)
+    texts = [json.loads(row["messages"])[-1]["content"] for row in rows]
+    after = e.parts.scorer.score([(text, row["gold"]) for text, row in zip(texts, rows, strict=True)])
+    before = e.parts.scorer.score([(row["draft"] or "", row["gold"]) for row in rows])
+    for row, response, draft in zip(rows, after, before, strict=True):
+        if not response > draft + e.config.e_step.margin:
+            yield (
+                f"iteration {row['iteration']}, prompt {row['prompt_id']}: the trained y2 scores {response:.6f}, "
+                f"the draft {draft:.6f}"
+            )
 
 
 def _one_selected(e: Evidence) -> Iterator[str]:
@@ -279,4 +294,5 @@ def run_evidence(store: Store, folder: RunFolder) -> Evidence:
     from lpd_core.prompts import load_templates
 
     config = folder.config()
-    return Evidence(store, folder, config, load_templates(config.prompts), build_parts(config, store.cache))
+    templates = load_templates(folder.prompts(config))
+    return Evidence(store, folder, config, templates, build_parts(config, store.cache))

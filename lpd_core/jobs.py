@@ -25,6 +25,7 @@ from typing import Any
 from lpd_core.config import PROJECT, RunConfig, config_digest, resolve_path
 from lpd_core.corpus import content_key, read_corpus
 from lpd_core.errors import DataError, UserError
+from lpd_core.prompts import template_texts
 from lpd_core.seeds import derive_seed
 from lpd_core.store import RunFolder, RunState, Store, corpora
 from lpd_core.store import runs as run_table
@@ -121,6 +122,7 @@ def create_run(store: Store, config: RunConfig) -> RunFolder:
     draft = RunFolder(store.runs / f".{run_id}.{os.getpid()}")
     try:
         draft.create(config, manifest_of(config))
+        draft.keep_prompts(template_texts(config.prompts))
         draft.write_segment(0, "assign", 0, {"assignments": _assignment_rows(run_id, assignment)})
         folder = RunFolder(store.runs / run_id)
         run_table.add_run(store, run_id, config, draft.manifest())

@@ -77,7 +77,9 @@ def run_em(
             if config.review:
                 return Outcome("awaiting_review", iteration)
             approve(iteration)
-        execute("relabel", iteration)
+        rows = execute("relabel", iteration)["training_rows"]
+        if not rows and iteration > 1:  # nothing gained any more: M_{t-1} is the last model
+            return Outcome("finished", iteration - 1, best_iteration(heldout))
         execute("m_step", iteration)
         heldout[iteration] = execute("evaluate", iteration)
     return Outcome("finished", config.iterations, best_iteration(heldout))

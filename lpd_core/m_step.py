@@ -24,10 +24,14 @@ from lpd_core.types import SampleRequest, TrainingJob, Trajectory
 
 def relabel(stage: Stage) -> None:
     """Commit the iteration's training rows under the approved constitution, naming its version."""
-    replaced = _replaced(stage)
+    mined = results.trajectories(stage.store, stage.run_id, stage.iteration)
+    replaced = _replaced(stage, mined)
     if stage.config.cluster.rerefine:
+        own = {(t.prompt_id, t.sample): t.principle for t in mined}
+        changed = [t for t in replaced if t.principle != own[t.prompt_id, t.sample]]
+        kept = [t for t in replaced if t.principle == own[t.prompt_id, t.sample]]
         sampler = TimedSampler(stage.parts.sampler(stage.model_in), stage.clock)
-        replaced = _rerefine(stage, sampler, replaced)
+        replaced = kept + _rerefine(stage, sampler, changed)
     version = constitutions.approved_version(stage.store, stage.run_id, stage.iteration)
     rows = [_row(stage, trajectory, version, stage.iteration) for trajectory in replaced]
     if stage.config.m_step.rows == "all":
@@ -35,11 +39,11 @@ def relabel(stage: Stage) -> None:
     stage.commit(0, {"training_rows": rows})
 
 
-def _replaced(stage: Stage) -> list[Trajectory]:
+def _replaced(stage: Stage, mined: Sequence[Trajectory]) -> list[Trajectory]:
     representative = constitutions.approved_replacements(stage.store, stage.run_id, stage.iteration)
     keep_own = stage.config.cluster.label == "none"
     kept = []
-    for trajectory in results.trajectories(stage.store, stage.run_id, stage.iteration):
+    for trajectory in mined:
         text = representative.get(trajectory.principle_id)
         if text is not None:
             kept.append(trajectory if keep_own else replace(trajectory, principle=text))

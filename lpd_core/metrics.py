@@ -6,8 +6,7 @@ model's draft (a win rate over the own draft also rises when the draft rots), co
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import comb
 from typing import Any
@@ -71,11 +70,6 @@ def heldout_summary(
 
 def _win(response: float, draft: float) -> float:
     return 0.5 if response == draft else float(response > draft)
-
-
-def acceptance(statuses: Iterable[str]) -> dict[str, int]:
-    """Candidates by what became of them, most frequent first."""
-    return dict(Counter(statuses).most_common())
 
 
 def coverage(gaining: Sequence[int], n: int) -> list[dict[str, float]]:

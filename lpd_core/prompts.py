@@ -40,9 +40,12 @@ class Templates:
 
 
 def load_templates(config: PromptsConfig) -> Templates:
-    """Read the cues from the configured folder or the shipped one.
+    """The cues of the configured folder or the shipped one, and the system turn. Raises as `template_texts`."""
+    return Templates(**template_texts(config), system=config.system)
 
-    Raises `ConfigError` when a file is missing or lacks its placeholder."""
+
+def template_texts(config: PromptsConfig) -> dict[str, str]:
+    """The cue texts by name. Raises `ConfigError` when a file is missing or lacks its placeholder."""
     folder = resolve_path(config.folder) if config.folder else SHIPPED
     texts = {}
     for name, needed in PLACEHOLDERS.items():
@@ -54,7 +57,7 @@ def load_templates(config: PromptsConfig) -> Templates:
         missing = [key for key in needed if f"{{{key}}}" not in texts[name]]
         if missing or not texts[name].strip():
             raise ConfigError(f"the prompt {path} must contain {{{next(iter(needed), 'some text')}}}")
-    return Templates(**texts, system=config.system)
+    return texts
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:

@@ -86,7 +86,8 @@ def iteration_rows(report: Mapping[str, Any]) -> list[dict[str, str]]:
                 "coverage": "\n".join(f"{c['share']:.0%} at N = {int(c['n'])}" for c in _ends(cover)),
                 "principles": str(found.get("principles", "-")),
                 "constitution": str(found.get("constitution_size", "-")),
-                "discovery rate": _share(found.get("discovery_rate"), found.get("principles")),
+                "new principles": _share(found.get("new_principles"), found.get("principles")),
+                "discovery rate": _rate(found.get("new_per_sample")),
                 "training rows": str(parts.get("m_step", {}).get("training_rows", "-")),
             }
         )
@@ -97,8 +98,14 @@ def _ends(items: Sequence[Any]) -> Sequence[Any]:
     return items if len(items) < 3 else (items[0], items[len(items) // 2 - 1], items[-1])
 
 
-def _share(value: float | None, n: int | None) -> str:
-    return "-" if value is None else f"{value:.3f} (n = {n})"
+def _share(count: int | None, n: int | None) -> str:
+    """Principles farther than the lineage threshold from every earlier cluster; in the first iteration, all."""
+    return f"{count} of {n}" if n else "-"
+
+
+def _rate(value: float | None) -> str:
+    """New principles a sampled candidate, as the paper counts discovery."""
+    return "-" if value is None else f"{value:.3f}"
 
 
 STYLE = """

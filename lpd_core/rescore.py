@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lpd_core.build import build_parts
@@ -12,7 +13,7 @@ from lpd_core.prompts import load_templates, refine_chat
 from lpd_core.seeds import derive_seed
 from lpd_core.stage import model_of
 from lpd_core.store import RunFolder, Store, corpora, results
-from lpd_core.types import Interval, SampleRequest
+from lpd_core.types import Interval, SampleRequest, Trajectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,38 +30,49 @@ def rescore(store: Store, folder: RunFolder, iteration: int, effect: Impact, lim
     """Write y2 anew for up to `limit` relabelled trajectories, under both principles, with the run's sampler.
 
     Both sides are sampled with the same seeds, so that the change is the principle's. Raises `EditRefused` when
-    the edit relabels none."""
+    the limit is below 1, the edit relabels none, or none could be scored on both sides."""
+    if limit < 1:
+        raise EditRefused(f"cannot re-score {limit} prompts; give 1 or more")
     config = folder.config()
     texts = {c.principle_id: (c.before, c.after) for c in effect.changes if c.before and c.after}
     found = [t for t in results.trajectories(store, folder.run_id, iteration) if t.principle_id in texts]
     if not found:
         raise EditRefused("the edit relabels no trajectory, so there is nothing to re-score")
     found = sorted(found, key=lambda t: derive_seed(config.seed, "rescore", t.prompt_id))[:limit]
-    golds = {e.prompt_id: e.gold for e in corpora.assigned(store, folder.run_id, iteration, "train")}
-    parts = build_parts(config, store.cache)
-    templates, sampler = (
-        load_templates(config.prompts),
-        parts.sampler(model_of(config, folder, iteration - 1)),
-    )
-    scores = []
-    for side in (0, 1):
-        requests = [
-            SampleRequest(
-                refine_chat(templates, t.messages, t.draft, texts[t.principle_id][side]),
-                derive_seed(config.seed, iteration, "rescore", t.prompt_id, t.sample),
-            )
-            for t in found
-        ]
-        answers = sampler.sample(requests, config.e_step.refine)
-        scores.append(
-            parts.scorer.score(
-                [(a.text.strip(), golds[t.prompt_id]) for a, t in zip(answers, found, strict=True)]
-            )
-        )
+    scores = [
+        _scores(store, folder, iteration, found, {i: pair[side] for i, pair in texts.items()})
+        for side in (0, 1)
+    ]
     pairs = [(a, b) for a, b in zip(*scores, strict=True) if a is not None and b is not None]
+    if not pairs:
+        raise EditRefused(f"the scorer gave no score to any of the {len(found)} re-refined responses")
     return Rescored(
         n=len(pairs),
         before=sum(a for a, _ in pairs) / len(pairs),
         after=sum(b for _, b in pairs) / len(pairs),
         change=interval([b - a for a, b in pairs]),
+    )
+
+
+def _scores(
+    store: Store,
+    folder: RunFolder,
+    iteration: int,
+    found: Sequence[Trajectory],
+    principles: Mapping[str, str],
+) -> list[float | None]:
+    """f(y2, gold) of responses written anew under other principles, given by the id of each one's own."""
+    config = folder.config()
+    golds = {e.prompt_id: e.gold for e in corpora.assigned(store, folder.run_id, iteration, "train")}
+    parts, templates = build_parts(config, store.cache), load_templates(config.prompts)
+    requests = [
+        SampleRequest(
+            refine_chat(templates, t.messages, t.draft, principles[t.principle_id]),
+            derive_seed(config.seed, iteration, "rescore", t.prompt_id, t.sample),
+        )
+        for t in found
+    ]
+    answers = parts.sampler(model_of(config, folder, iteration - 1)).sample(requests, config.e_step.refine)
+    return parts.scorer.score(
+        [(a.text.strip(), golds[t.prompt_id]) for a, t in zip(answers, found, strict=True)]
     )

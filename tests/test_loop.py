@@ -126,6 +126,64 @@ def test_an_iteration_in_which_nothing_gained_ends_with_the_reason(store, script
     assert not any(check_invariants(run_evidence(store, folder)).values())
 
 
+def test_a_later_iteration_in_which_nothing_gains_ends_the_run_with_the_model_before(
+    store, scripted_settings
+):
+    folder = run_inline(store, {**scripted_settings, "iterations": 1})
+    config = folder.root / "config.toml"
+    config.write_text(config.read_text().replace("margin = 0.0", "margin = 0.99"))
+    config.write_text(config.read_text().replace("iterations = 1", "iterations = 2"))
+    rows = [{"run_id": folder.run_id, "iteration": 2, "benchmark": "train", "prompt_id": p, "position": n}
+            for n, p in enumerate(unused_prompts(store))]  # fmt: skip
+    folder.write_segment(2, "assign", 0, {"assignments": rows})
+    outcome = drive(store, folder.run_id, inline=True)
+    assert (outcome.status, outcome.iteration, outcome.best) == ("finished", 1, 1)
+
+
+def unused_prompts(store):
+    rows = store.database.query(
+        "select prompt_id from prompts where split = 'train' and prompt_id not in (select prompt_id from assignments)"
+    )
+    return sorted(row["prompt_id"] for row in rows)
+
+
+def test_rewording_the_shipped_cues_later_changes_nothing_about_a_run(store, scripted_settings, tmp_path):
+    import shutil
+
+    from lpd_core.prompts import SHIPPED
+
+    shutil.copytree(SHIPPED, tmp_path / "cues")
+    settings = {**scripted_settings, "iterations": 1, "prompts": {"folder": str(tmp_path / "cues")}}
+    folder = run_inline(store, settings)
+    (tmp_path / "cues" / "principle_cue.txt").write_text("Another wording.")
+    assert not any(check_invariants(run_evidence(store, folder)).values())
+
+
+def test_a_check_of_a_run_whose_database_is_gone_refuses_to_prove_anything(store, scripted_settings):
+    folder = run_inline(store, {**scripted_settings, "iterations": 1})
+    store.database.path.unlink()
+    with pytest.raises(UserError, match="does not hold run"):
+        check_invariants(run_evidence(store, folder))
+    with pytest.raises(UserError, match="does not hold run"):
+        drive(store, folder.run_id, inline=True)
+
+
+def test_held_out_sets_that_share_prompts_are_refused(store, scripted_settings):
+    from lpd_core.preflight import check_run
+
+    scripted_settings["data"]["test"] = scripted_settings["data"]["dev"]
+    found = check_run(store, parse_config(scripted_settings))
+    assert any("stand in dev too" in error.what for error in found.errors)
+
+
+def test_a_run_that_cannot_be_created_leaves_nothing(store, scripted_settings, monkeypatch):
+    config = parse_config(scripted_settings)
+    monkeypatch.setattr("lpd_core.store.runs.add_run", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        jobs.create_run(store, config)
+    assert store.run_ids() == [] and list(store.runs.iterdir()) == []
+
+
 def test_soft_em_keeps_the_best_few_weighted_by_gain(store, scripted_settings):
     settings = {**scripted_settings, "iterations": 1, "e_step": {"n": 6, "keep": 3, "chunk_prompts": 4}}
     folder = run_inline(store, settings)

@@ -139,6 +139,45 @@ def test_a_torn_event_line_is_passed_over(store):
     assert [event for _, event in more] == [Progress(1, "e_step", 1, 2)]
 
 
+def test_two_who_look_do_not_take_each_other_for_a_driver(store):
+    from threading import Thread
+
+    folder = make_run(store)
+    seen = []
+    lookers = [Thread(target=lambda: seen.extend(folder.is_driven() for _ in range(300))) for _ in range(4)]
+    for looker in lookers:
+        looker.start()
+    for _ in range(50):
+        with folder.driving():
+            assert folder.is_driven()
+    for looker in lookers:
+        looker.join()
+    assert len(seen) == 1200
+    assert folder.is_driven() is False
+
+
+def test_a_long_query_is_ended_before_it_holds_up_a_writer(store, monkeypatch):
+    make_run(store)
+    monkeypatch.setattr("lpd_core.store.console.SECONDS", 0.5)
+    with pytest.raises(UserError, match="took longer"):
+        read_only_query(
+            store, "select count(*) from range(1000000000) a, range(1000000) b where a.range + b.range = -1"
+        )
+
+
+def test_a_database_that_is_no_database_is_told_with_its_mend(store):
+    make_run(store)
+    store.database.path.write_bytes(b"not a database" * 1000)
+    with pytest.raises(UserError, match="move it away"):
+        Store(store.home).database.query("select 1")
+
+
+def test_an_empty_file_left_by_a_killed_creation_is_made_anew(store):
+    store.home.mkdir(parents=True, exist_ok=True)
+    store.database.path.write_bytes(b"")
+    assert store.database.query("select count(*) n from runs") == [{"n": 0}]
+
+
 def test_a_damaged_state_is_an_interruption_not_a_crash(store):
     folder = make_run(store)
     (folder.root / "state.json").write_text("{half")

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from lpd_core import gate
-from lpd_core.cli.constitution import Iteration, app, open_run
+from lpd_core import curation, gate
+from lpd_core.cli.constitution import LARGEST, Iteration, app, open_run
 from lpd_core.cli.options import Author, Json, Run
 from lpd_core.cli.output import show, table
 from lpd_core.constitution import Impact, read_principles
 from lpd_core.errors import ConfigError, EditRefused
-from lpd_core.store import RunFolder, Store, constitutions
+from lpd_core.store import Store
 
 Reason = Annotated[str, typer.Option(help="Why.")]
 Arguments = Annotated[
@@ -23,6 +24,9 @@ Arguments = Annotated[
     typer.Argument(help="name=value; lists with commas, for instance ids=1.1,1.4 or groups as JSON."),
 ]
 LISTS = {"ids", "principle_ids", "medoids"}
+TRUTH = {"true": True, "false": False}
+DIGITS = 9
+"""More digits than this no number of an edit has."""
 
 
 def _arguments(pairs: list[str] | None) -> dict[str, Any]:
@@ -31,42 +35,71 @@ def _arguments(pairs: list[str] | None) -> dict[str, Any]:
         name, equals, text = pair.partition("=")
         if not equals:
             raise ConfigError(f"{pair!r} is no argument; write name=value, for instance id=1.3")
-        if name == "groups":
-            try:
-                args[name] = json.loads(text)
-            except json.JSONDecodeError as cause:
-                raise ConfigError(f"groups={text!r} is not JSON: {cause.msg}") from cause
-        else:
-            args[name] = [part for part in text.split(",") if part] if name in LISTS else text
+        if name in args:
+            raise ConfigError(f"{name} is given twice; give it once")
+        args[name] = _value(name, text)
     return args
 
 
-def _operation(
-    store: Store, folder: RunFolder, iteration: int, op: str, pairs: list[str] | None
-) -> dict[str, Any]:
+def _value(name: str, text: str) -> Any:
+    if name == "groups":
+        try:
+            return json.loads(text)
+        except (json.JSONDecodeError, RecursionError) as cause:
+            raise ConfigError(f"groups={text:.80} is not JSON: {cause}") from cause
+    if name == "pinned":
+        if text not in TRUTH:
+            raise ConfigError(f"pinned={text} is neither true nor false")
+        return TRUTH[text]
+    if name == "seq" and text.isdecimal() and len(text) <= DIGITS:
+        return int(text)
+    return [part for part in text.split(",") if part] if name in LISTS else text
+
+
+def _operation(store: Store, review: gate.Review, op: str, pairs: list[str] | None) -> dict[str, Any]:
     """The arguments of an operation; a split by k or threshold is turned into groups."""
     args = _arguments(pairs)
-    if op == "split" and ("k" in args or "threshold" in args):
-        try:
-            k = int(args.pop("k")) if "k" in args else None
-            threshold = float(args.pop("threshold")) if "threshold" in args else None
-        except ValueError as cause:
-            raise EditRefused(f"split: k must be a whole number and threshold a number: {cause}") from cause
-        args["groups"] = gate.split_groups(store, folder.run_id, iteration, args.get("id", ""), k, threshold)
-    if op == "reset" and "seq" in args:
-        args["seq"] = int(args["seq"]) if args["seq"].isdigit() else args["seq"]
-    return args
+    ways = [name for name in ("k", "threshold", "groups") if name in args]
+    if op != "split" or ways in ([], ["groups"]):
+        return args
+    if "id" not in args:
+        raise EditRefused("split: id is missing")
+    if len(ways) > 1:
+        raise EditRefused(f"split: give only one of {' and '.join(ways)}")
+    text, k, threshold = args.pop(ways[0]), None, None
+    if ways == ["k"]:
+        if not text.isdecimal() or len(text) > DIGITS:
+            raise EditRefused(f"split: k must be a whole number of 2 or more (given {text!r:.80})")
+        k = int(text)
+    else:
+        threshold = _finite(text)
+    here = review.history.current
+    parts = curation.split_groups(store, review.run_id, review.iteration, here, args["id"], k, threshold)
+    return {**args, "groups": parts}
 
 
-def _impact(found: Impact) -> dict[str, Any]:
-    return {name: value for name, value in asdict(found).items() if name != "changes"}
+def _finite(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise EditRefused(f"split: threshold must be a number (given {text!r:.80})")
+    return value
 
 
-def _impact_text(found: Impact) -> str:
+def _impact(found: Impact, review: gate.Review) -> dict[str, Any]:
+    told = {name: value for name, value in asdict(found).items() if name != "changes"}
+    return {**told, "replaces_texts": review.replaces}
+
+
+def _impact_text(found: Impact, review: gate.Review) -> str:
     lost = f"; {len(found.prompts_lost)} prompts lose their last trajectory" if found.prompts_lost else ""
+    kept = "" if review.replaces else "; label = none: texts are not replaced"
     return (
         f"{found.relabelled} trajectories relabelled, {found.lost} lost, {found.regained} regained; training rows "
-        f"{found.rows_before} -> {found.rows_after}, trained tokens {found.tokens_before} -> {found.tokens_after}{lost}"
+        f"{found.rows_before} -> {found.rows_after}, trained tokens {found.tokens_before} -> {found.tokens_after}"
+        f"{lost}{kept}"
     )
 
 
@@ -85,14 +118,18 @@ def edit(
 ) -> None:  # fmt: skip
     """One edit: it is checked, its effect is told, and it is appended to the log."""
     store, folder, t = open_run(run_id, iteration)
-    args = _operation(store, folder, t, op, arguments)
-    effect = gate.preview(store, folder.run_id, t, op, args)
-    done = gate.edit(store, folder.run_id, t, op, args, author, reason)
-    show(
-        {"seq": done.seq, "op": done.op, **_impact(effect)},
-        json_,
-        f"edit {done.seq} ({op}): {_impact_text(effect)}",
-    )
+    review = gate.open_review(store, folder.run_id, t)
+    args = _operation(store, review, op, arguments)
+    _make(store, review, op, args, author, reason, json_)
+
+
+def _make(
+    store: Store, review: gate.Review, op: str, args: dict[str, Any], author: str, reason: str, as_json: bool
+) -> None:
+    after, effect = gate.edit_with_impact(store, review, op, args, author, reason)
+    seq = len(after.history.edits)
+    value = {"seq": seq, "op": op, **_impact(effect, review)}
+    show(value, as_json, f"edit {seq} ({op}): {_impact_text(effect, review)}")
 
 
 @app.command("preview", epilog="Example: python -m lpd_core constitution preview last prune id=1.7")
@@ -104,17 +141,18 @@ def preview(
     arguments: Arguments = None,
     iteration: Iteration = None,
     rescore: Annotated[
-        int, typer.Option(help="Re-refine up to this many affected prompts and score them.")
+        int, typer.Option(min=0, help="Re-refine up to this many affected prompts and score them.")
     ] = 0,
     json_: Json = False,
 ) -> None:
     """What an edit, or an approval, would do to the training set; nothing is changed."""
     store, folder, t = open_run(run_id, iteration)
+    review = gate.open_review(store, folder.run_id, t)
     if op is None:
-        effect = gate.approval_impact(store, folder.run_id, t)
+        effect = gate.effect_of(review, review.history.base, review.history.current)
     else:
-        effect = gate.preview(store, folder.run_id, t, op, _operation(store, folder, t, op, arguments))
-    value, text = _impact(effect), _impact_text(effect)
+        effect = gate.preview(review, op, _operation(store, review, op, arguments))[1]
+    value, text = _impact(effect, review), _impact_text(effect, review)
     if rescore:
         from lpd_core.rescore import rescore as score_again
 
@@ -129,9 +167,7 @@ def preview(
 
 def _log_step(op: str, run_id: str, iteration: int | None, author: str, as_json: bool) -> None:
     store, folder, t = open_run(run_id, iteration)
-    effect = gate.preview(store, folder.run_id, t, op, {})
-    done = gate.edit(store, folder.run_id, t, op, {}, author)
-    show({"seq": done.seq, "op": op, **_impact(effect)}, as_json, f"{op}: {_impact_text(effect)}")
+    _make(store, gate.open_review(store, folder.run_id, t), op, {}, author, "", as_json)
 
 
 @app.command("undo", epilog="Example: python -m lpd_core constitution undo last")
@@ -159,16 +195,14 @@ def save(
 ) -> None:
     """Keep the present state as an immutable version, without approving it."""
     store, folder, t = open_run(run_id, iteration)
-    number = gate.save(store, folder, t, author, message)
-    if alias:
-        constitutions.set_alias(store, folder.run_id, alias, t, number)
+    number = gate.save(store, folder, t, author, message, alias)
     show({"iteration": t, "version": number}, json_, f"version {t}.{number} saved")
 
 
 @app.command("restore-version", epilog="Example: python -m lpd_core constitution restore-version last 1")
 def restore_version(
     run_id: Run,
-    version: Annotated[int, typer.Argument(help="The version to bring back.")],
+    version: Annotated[int, typer.Argument(min=1, max=LARGEST, help="The version to bring back.")],
     iteration: Iteration = None,
     author: Author = "someone",
     json_: Json = False,
@@ -206,8 +240,7 @@ def import_(
     """Add principles from a file as entries of their own; ones that are there already are passed over."""
     store, folder, t = open_run(run_id, iteration)
     imported = read_principles(path)
-    there = {entry.text for entry in gate.current(store, folder.run_id, t).active}
-    added = gate.add_principles(store, folder.run_id, t, imported, pin, author, skip=there)
+    added = curation.add_principles(store, folder.run_id, t, imported, pin, author)
     notices = [*imported.notices]
     if len(added) < len(imported.principles):
         notices.append(f"{len(imported.principles) - len(added)} were there already or stand twice")
@@ -217,7 +250,7 @@ def import_(
 @app.command("replay", epilog="Example: python -m lpd_core constitution replay last --from-iteration 1")
 def replay(
     run_id: Run,
-    from_iteration: Annotated[int, typer.Option(help="Whose edits.")],
+    from_iteration: Annotated[int, typer.Option(min=1, max=LARGEST, help="Whose edits.")],
     from_run: Annotated[str | None, typer.Option(help="Of another run.")] = None,
     iteration: Iteration = None,
     author: Author = "someone",
@@ -226,6 +259,6 @@ def replay(
     """Apply the edits made on another clustering to this one, and tell what could and could not be applied."""
     store, folder, t = open_run(run_id, iteration)
     source = store.run(from_run).run_id if from_run else folder.run_id
-    done = gate.replay_edits(store, folder, (source, from_iteration), t, author)
+    done = curation.replay_edits(store, folder, (source, from_iteration), t, author)
     rows = [asdict(outcome) for outcome in done.outcomes]
     show(rows, json_, table(rows))

@@ -1,7 +1,8 @@
 """What distinguishes two versions: the edits between them, or, across clusterings, what lineage tells.
 
 Versions of one clustering share its ids, so the edits are read off the entries: each merge, split, move and
-so on between them is listed once. The difference is symmetric: an undone merge shows as a split.
+so on between them is listed once. The difference is symmetric: an undone merge shows as a split. An entry that
+an edit made shows with the text it was made with, and what later edits changed of it as their own changes.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ ChangeKind = Literal[
     "pinned",
     "unpinned",
     "noted",
+    "accepted",
+    "unaccepted",
 ]
 """`removed` is a pruned entry (or one whose addition was undone); `moved` means members, from `others` to the
-entry."""
+entry. A text or members that changed end an acceptance without an `unaccepted` of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,9 @@ def _edits_between(before: Constitution, after: Constitution) -> Iterator[Change
             yield Change("removed", new.entry_id, before=new.text)
         if new.status != "pruned" and old is not None and old.status == "pruned":
             yield Change("restored", new.entry_id, after=new.text)
-        yield from _fields(old or _as_made(after, new), new)
+        old = old or _as_made(after, new)
+        yield from _fields(old, new)
+        yield from _acceptance(old, new)
     yield from _moves(before, after)
     yield from _single(before, after)
 
@@ -102,9 +107,9 @@ def _made(after: Constitution, entries: Iterable[Entry]) -> Iterator[Change]:
     for entry in entries:
         origin, sources = entry.provenance.origin, entry.provenance.sources
         if origin == "added":
-            yield Change("added", entry.entry_id, after=entry.text)
+            yield Change("added", entry.entry_id, after=_as_made(after, entry).text)
         elif origin == "merged":
-            yield Change("merged", entry.entry_id, after=entry.text, others=sources)
+            yield Change("merged", entry.entry_id, after=_as_made(after, entry).text, others=sources)
         elif sources[0] not in told:
             told.add(sources[0])
             source = after.by_id[sources[0]]
@@ -127,7 +132,11 @@ def _unmade(before: Constitution, entries: Iterable[Entry]) -> Iterator[Change]:
 
 
 def _as_made(constitution: Constitution, entry: Entry) -> Entry:
-    """The entry as the edit that made it left it, as far as can be told, so that later edits of it show."""
+    """The entry as the edit that made it left it, so that later edits of it show; as far as can be told, where
+    it does not remember."""
+    entry, made = replace(entry, accepted=False), entry.provenance.made
+    if made:
+        return replace(entry, label=made.label, text=made.text, pinned=made.pinned, note=made.note)
     if entry.provenance.origin == "added":
         return entry
     sources = [constitution.by_id[source] for source in entry.provenance.sources]
@@ -154,6 +163,17 @@ def _fields(old: Entry, new: Entry, others: tuple[str, ...] = ()) -> Iterator[Ch
         yield Change("pinned" if new.pinned else "unpinned", new.entry_id, others=others)
     if old.note != new.note:
         yield Change("noted", new.entry_id, old.note, new.note, others)
+
+
+def _acceptance(old: Entry, new: Entry) -> Iterator[Change]:
+    if new.accepted and not old.accepted:
+        yield Change("accepted", new.entry_id, after=new.text)
+    if old.accepted and not new.accepted and new.holds_members and _content(old) == _content(new):
+        yield Change("unaccepted", new.entry_id, before=old.text)
+
+
+def _content(entry: Entry) -> tuple[str, set[str]]:
+    return entry.text, {member.principle_id for member in entry.members}
 
 
 def _moves(before: Constitution, after: Constitution) -> Iterator[Change]:

@@ -4,9 +4,11 @@ A document is one mapping: `schema`, `prefix` (how the ids of entries made by ed
 `pruned_principles` and `unclustered`. An entry has its `id`, `label`, `text` (what replaces its members'
 principles), `status` (active, pruned, merged, split), `members`, `medoid` (the member whose text it is, or
 null), `pinned`, `accepted`, `note`, `into` (what took the members of a merged or split entry) and
-`provenance` (origin, sources, number of the edit). A member has its principle's `id` and `text`, its `count`
-in trajectories and its `distance` to the mean of the cluster in which it was found. Reading back gives an
-equal constitution.
+`provenance` (origin, sources, number of the edit and, for an entry that an edit made, the label, text, pin and
+note that it was `made` with). A member has its principle's `id` and `text`, its `count` in trajectories and its
+`distance` to the mean of the cluster in which it was found. A pruned principle also names the `entry` it was
+taken from and, if it was the medoid there, the `stand_in` that took its place. Reading back gives an equal
+constitution.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -22,6 +25,7 @@ from lpd_core.constitution.persistent import PersistentMap
 from lpd_core.constitution.state import (
     Constitution,
     Entry,
+    Made,
     Origin,
     Provenance,
     Pruned,
@@ -46,10 +50,18 @@ class _MemberPart(_Part):
     distance: float = 0.0
 
 
+class _MadePart(_Part):
+    label: str
+    text: str = Field(min_length=1)
+    pinned: bool = False
+    note: str = ""
+
+
 class _ProvenancePart(_Part):
     origin: Origin = "clustered"
     sources: list[str] = []
     seq: int | None = None
+    made: _MadePart | None = None
 
 
 class _EntryPart(_Part):
@@ -68,6 +80,7 @@ class _EntryPart(_Part):
 
 class _PrunedPart(_MemberPart):
     entry: str | None = None
+    stand_in: str | None = None
 
 
 class _Document(_Part):
@@ -133,8 +146,7 @@ def to_document(constitution: Constitution) -> dict[str, Any]:
         "prefix": constitution.prefix,
         "entries": [_entry_values(entry, texts) for entry in constitution.entries],
         "pruned_principles": [
-            {**_member_values(pruned.member, texts), "entry": pruned.entry_id}
-            for _, pruned in sorted(constitution.pruned.items())
+            _pruned_values(pruned, texts) for _, pruned in sorted(constitution.pruned.items())
         ],
         "unclustered": [
             _member_values(member, texts) for _, member in sorted(constitution.unclustered.items())
@@ -153,13 +165,19 @@ def _entry_values(entry: Entry, texts: Mapping[str, str]) -> dict[str, Any]:
         "accepted": entry.accepted,
         "note": entry.note,
         "into": list(entry.into),
-        "provenance": {
-            "origin": entry.provenance.origin,
-            "sources": list(entry.provenance.sources),
-            "seq": entry.provenance.seq,
-        },
+        "provenance": _provenance_values(entry.provenance),
         "members": [_member_values(member, texts) for member in entry.members],
     }
+
+
+def _provenance_values(source: Provenance) -> dict[str, Any]:
+    values = {"origin": source.origin, "sources": list(source.sources), "seq": source.seq}
+    return {**values, "made": asdict(source.made)} if source.made else values
+
+
+def _pruned_values(pruned: Pruned, texts: Mapping[str, str]) -> dict[str, Any]:
+    values = {**_member_values(pruned.member, texts), "entry": pruned.entry_id}
+    return {**values, "stand_in": pruned.stand_in} if pruned.stand_in else values
 
 
 def _member_values(member: Member, texts: Mapping[str, str]) -> dict[str, Any]:
@@ -183,7 +201,7 @@ def from_document(values: Any) -> Constitution:
         raise DataError(
             f"no {SCHEMA} document: {'; '.join(problems[:PROBLEMS_SHOWN])}{more}", problems
         ) from cause
-    pruned = [Pruned(_member(part), part.entry) for part in document.pruned_principles]
+    pruned = [Pruned(_member(part), part.entry, part.stand_in) for part in document.pruned_principles]
     constitution = assemble(
         [_entry(part) for part in document.entries],
         pruned,
@@ -207,8 +225,13 @@ def _entry(part: _EntryPart) -> Entry:
         accepted=part.accepted,
         note=part.note,
         into=tuple(part.into),
-        provenance=Provenance(part.provenance.origin, tuple(part.provenance.sources), part.provenance.seq),
+        provenance=_provenance(part.provenance),
     )
+
+
+def _provenance(part: _ProvenancePart) -> Provenance:
+    made = Made(**part.made.model_dump()) if part.made else None
+    return Provenance(part.origin, tuple(part.sources), part.seq, made)
 
 
 def _member(part: _MemberPart) -> Member:
@@ -238,7 +261,9 @@ def _check_references(constitution: Constitution) -> None:
             raise DataError(
                 f"{where}: its text is not that of its medoid {medoid}; set `medoid` to null to reword it"
             )
-    _check_known("pruned_principles", [p.entry_id for p in constitution.pruned.values() if p.entry_id], by_id)
+    pruned = constitution.pruned.values()
+    _check_known("pruned_principles", [each.entry_id for each in pruned if each.entry_id], by_id)
+    _check_known("pruned_principles", [each.stand_in for each in pruned if each.stand_in], texts)
 
 
 def _check_known(where: str, ids: Iterable[str], known: PersistentMap[Any] | Mapping[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Edits that move principles between entries: merge, split, move, prune, restore, add.
 
-An entry made by an edit takes its id from the edit's number in the log, so no id is ever reused. Only the
-entries and principles that an edit names are touched.
+An entry made by an edit takes its id from the edit's number in the log, so no id is ever reused, and remembers
+what it was made with. Only the entries and principles that an edit names are touched.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from lpd_core.constitution.arguments import Add, Merge, Move, Prune, Restore, Split
 from lpd_core.constitution.entry_edits import prune_entry, restore_entry, text_fields
 from lpd_core.constitution.lookup import find_active, find_holder, find_members, some
-from lpd_core.constitution.state import Constitution, Entry, Provenance, Pruned
+from lpd_core.constitution.state import Constitution, Entry, Made, Provenance, Pruned
 from lpd_core.errors import EditRefused
 from lpd_core.types import Member
 
@@ -39,7 +39,7 @@ def merge(constitution: Constitution, args: Merge, seq: int) -> Constitution:
         whole = replace(whole, **text_fields(whole, args.text, None))
     if args.label:
         whole = replace(whole, label=args.label)
-    return _used_up(constitution, sources, "merged", [whole])
+    return _used_up(constitution, sources, "merged", [_as_made(whole)])
 
 
 def split(constitution: Constitution, args: Split, seq: int) -> Constitution:
@@ -65,8 +65,14 @@ def split(constitution: Constitution, args: Split, seq: int) -> Constitution:
             find_members(part, [medoid])
         if medoid and medoid != part.medoid_principle_id:
             part = replace(part, **text_fields(part, constitution.texts[medoid], medoid))
-        parts.append(part)
+        parts.append(_as_made(part))
     return _used_up(constitution, [entry], "split", parts)
+
+
+def _as_made(entry: Entry) -> Entry:
+    """A new entry that remembers what it is made with."""
+    made = Made(entry.label, entry.text, entry.pinned, entry.note)
+    return replace(entry, provenance=replace(entry.provenance, made=made))
 
 
 def _heir(entry: Entry, groups: Sequence[Sequence[Member]]) -> int:
@@ -127,7 +133,7 @@ def add(constitution: Constitution, args: Add, seq: int) -> Constitution:
         provenance=Provenance("added", (), seq),
     )
     taken = _take(constitution, args.principle_ids or ())
-    return _join(taken.rest, entry, taken.members)
+    return _join(taken.rest, _as_made(entry), taken.members)
 
 
 def prune(constitution: Constitution, args: Prune) -> Constitution:
@@ -135,31 +141,57 @@ def prune(constitution: Constitution, args: Prune) -> Constitution:
     if args.principle_ids is None:
         return prune_entry(constitution, args)
     taken = _take(constitution, args.principle_ids)
-    pruned = {each: Pruned(taken.members[each], taken.holders[each]) for each in args.principle_ids}
+    pruned = {}
+    for each, member in taken.members.items():
+        holder = taken.holders[each]
+        led = holder is not None and constitution.by_id[holder].medoid_principle_id == each
+        stand_in = taken.rest.by_id[holder].medoid_principle_id if led else None
+        pruned[each] = Pruned(member, holder, stand_in)
     return replace(taken.rest, pruned=constitution.pruned.updated(pruned))
 
 
 def restore(constitution: Constitution, args: Restore) -> Constitution:
     """Take back a pruned entry, or single pruned principles into the entry they came from (or what it was
-    merged into, or `to`)."""
+    merged into, or `to`).
+
+    A medoid represents its entry again, as if it had never been pruned, unless a person has since given the
+    entry another text."""
     if args.principle_ids is None:
         return restore_entry(constitution, args)
     strangers = [each for each in args.principle_ids if each not in constitution.pruned]
     if strangers:
         raise EditRefused(f"{some(strangers)}: not pruned one by one; restore takes what prune took")
     destinations: dict[str | None, dict[str, Member]] = defaultdict(dict)
+    medoids: dict[str | None, tuple[int, str]] = {}
     for principle_id in args.principle_ids:
         pruned = constitution.pruned[principle_id]
         destination = (
             find_active(constitution, args.to).entry_id if args.to else _origin(constitution, pruned)
         )
         destinations[destination][principle_id] = pruned.member
-    constitution = replace(constitution, pruned=constitution.pruned.updated({}, args.principle_ids))
-    loose = destinations.pop(None, {})
-    constitution = replace(constitution, unclustered=constitution.unclustered.updated(loose))
+        led = _medoids_since(constitution, pruned, destination)
+        if led > medoids.get(destination, (0, ""))[0] and args.to in (None, pruned.entry_id):
+            medoids[destination] = led, principle_id
+    rest = replace(constitution, pruned=constitution.pruned.updated({}, args.principle_ids))
+    rest = replace(rest, unclustered=rest.unclustered.updated(destinations.pop(None, {})))
     for entry_id, members in destinations.items():
-        constitution = _join(constitution, constitution.by_id[entry_id], members)
-    return constitution
+        entry, (_, medoid) = rest.by_id[entry_id], medoids.get(entry_id, (0, ""))
+        if medoid:
+            entry = replace(entry, **text_fields(entry, rest.texts[medoid], medoid))
+        rest = _join(rest, entry, members)
+    return rest
+
+
+def _medoids_since(constitution: Constitution, pruned: Pruned, destination: str | None) -> int:
+    """How many stand-ins, one after the other pruned too, led from a pruned medoid to the entry's present one;
+    0 when it was no medoid, or a person has changed the text since."""
+    stand_in = pruned.stand_in
+    for number in range(1, len(constitution.pruned) + 1):
+        if stand_in not in constitution.pruned:
+            here = stand_in and constitution.by_id[destination].medoid_principle_id == stand_in
+            return number if here else 0
+        stand_in = constitution.pruned[stand_in].stand_in
+    return 0
 
 
 def _origin(constitution: Constitution, pruned: Pruned) -> str | None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from lpd_core.constitution.document import SCHEMA, from_document, load_yaml
-from lpd_core.constitution.markdown import unescape
+from lpd_core.constitution.markdown import PRUNED, unescape
+from lpd_core.constitution.state import Constitution
 from lpd_core.errors import DataError
 
 PROBLEMS_SHOWN = 3
@@ -27,11 +29,13 @@ _SHAPES = (
 
 @dataclass(frozen=True, slots=True)
 class ImportedPrinciple:
-    """A principle as the file states it, with the name and the remark it has there."""
+    """A principle as the file states it, with the name and the remark it has there, and whether it is pinned
+    there."""
 
     text: str
     label: str = ""
     note: str = ""
+    pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +65,13 @@ def read_principles(path: Path) -> Imported:
     return found
 
 
-def additions(imported: Imported) -> list[dict[str, str]]:
-    """Arguments of the `add` edits that make entries of imported principles, each text once."""
+def additions(imported: Imported) -> list[dict[str, Any]]:
+    """Arguments of the `add` edits that make entries of imported principles, each text once; `pinned` is there
+    only where it is true."""
     once = {principle.text: principle for principle in reversed(imported.principles)}
     return [
-        {name: value for name, value in (("text", p.text), ("label", p.label), ("note", p.note)) if value}
-        for p in reversed(once.values())
+        {name: value for name, value in asdict(principle).items() if value}
+        for principle in reversed(once.values())
     ]
 
 
@@ -95,8 +100,10 @@ def _from_lines(text: str) -> Imported:
 
 
 def _from_markdown(text: str) -> Imported:
-    """The items of the outermost lists; headings, paragraphs and details are for people."""
-    items = (_NUMBERING.sub("", line).strip() for line in text.splitlines() if _NUMBERING.match(line))
+    """The items of the outermost lists, up to those under the heading Pruned; headings, paragraphs and details
+    are for people."""
+    lines = takewhile(lambda line: line.strip() != PRUNED, text.splitlines())
+    items = (_NUMBERING.sub("", line).strip() for line in lines if _NUMBERING.match(line))
     return Imported(tuple(ImportedPrinciple(unescape(item)) for item in items if item))
 
 
@@ -113,8 +120,7 @@ def _from_values(values: Any, path: Path) -> Imported:
     if not isinstance(values, Mapping) or not values:
         raise DataError(f"holds {type(values).__name__}; what can be imported is {_SHAPES}")
     if "schema" in values:
-        active = from_document(values).active
-        return Imported(tuple(ImportedPrinciple(e.text, e.label, e.note) for e in active))
+        return _from_constitution(from_document(values))
     if all(isinstance(value, Mapping) and "for" in value for value in values.values()):
         return _from_votes(values, path)
     if all(isinstance(value, list) for value in values.values()):
@@ -122,6 +128,20 @@ def _from_values(values: Any, path: Path) -> Imported:
     return _from_items(
         (f"key {key}", lambda k=key, v=v: {"principle": v, "name": str(k)}) for key, v in values.items()
     )
+
+
+def _from_constitution(document: Constitution) -> Imported:
+    """The active entries, with a notice of what an added principle does not have."""
+    entries = document.active
+    left = len(document.entries) - len(entries)
+    notices = [
+        f"the members of {sum(bool(entry.members) for entry in entries)} entries are not taken over, their "
+        "texts, labels, notes and pins are",
+        f"{left} entries that are not active (pruned, merged or split) are left out" if left else "",
+        "which entries were accepted is not taken over" if any(e.accepted for e in entries) else "",
+    ]
+    principles = tuple(ImportedPrinciple(e.text, e.label, e.note, e.pinned) for e in entries)
+    return Imported(principles, tuple(filter(None, notices)))
 
 
 def _from_items(items: Iterable[tuple[str, Callable[[], Any]]]) -> Imported:

@@ -54,9 +54,11 @@ class History:
         return bool(self._undone)
 
 
-def start(base: Constitution) -> History:
-    """An empty log on a constitution, whose new entries will get ids that it does not have yet."""
-    return _start(replace(base, prefix=free_prefix(base.by_id)))
+def start(base: Constitution, prefix: str = "e") -> History:
+    """An empty log on a constitution, whose new entries will get ids that it does not have yet. They begin with
+    the prefix, best one that names the iteration (`edit_prefix`); where an entry has such an id already, with
+    "e" and the prefix."""
+    return _start(replace(base, prefix=free_prefix(base.by_id, prefix)))
 
 
 def record(
@@ -73,9 +75,10 @@ def record(
     return _extend(history, edit, apply)
 
 
-def replay_log(base: Constitution, edits: Iterable[Edit]) -> History:
-    """The history that a stored log leads to. Raises `DataError` naming the line that does not fit."""
-    history = start(base)
+def replay_log(base: Constitution, edits: Iterable[Edit], prefix: str = "e") -> History:
+    """The history that a stored log leads to, given the prefix that it was begun with (see `start`). Raises
+    `DataError` naming the line that does not fit."""
+    history = start(base, prefix)
     for edit in edits:
         expected = len(history.edits) + 1
         if edit.seq != expected:

@@ -10,6 +10,7 @@ from lpd_core.constitution.state import Constitution, Entry, tally
 _MARKUP = re.compile(r"[\\`*_\[\]<>&|~$#:@{}^=]")
 _AT_START = re.compile(r"^([-+]|\d+(?=[.)](?:\s|$)))")
 _WWW = re.compile(r"(?i)\b(www)\.")
+PRUNED = "## Pruned"
 _JOINER = "\N{WORD JOINER}"
 
 
@@ -29,7 +30,7 @@ def to_markdown(constitution: Constitution, title: str = "Constitution") -> str:
     for number, entry in enumerate(active, start=1):
         lines += [f"{number}. {escape(entry.text)}", *_details(entry)]
     if pruned:
-        lines += ["", "## Pruned", ""]
+        lines += ["", PRUNED, ""]
         for entry in pruned:
             lines += [f"- {escape(entry.text)}", *_details(entry)]
     return "\n".join(lines) + "\n"

@@ -23,12 +23,24 @@ Origin = Literal["clustered", "merged", "split", "added"]
 
 
 @dataclass(frozen=True, slots=True)
+class Made:
+    """What an edit that made an entry gave it, so that a difference tells what later edits changed."""
+
+    label: str
+    text: str
+    pinned: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where an entry comes from: the clustering, or edit `seq` acting on the entries `sources`."""
+    """Where an entry comes from: the clustering, or edit `seq` acting on the entries `sources`. `made` is None
+    for a cluster, and in documents from before it was kept."""
 
     origin: Origin = "clustered"
     sources: tuple[str, ...] = ()
     seq: int | None = None
+    made: Made | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +76,23 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """A principle pruned by itself, and the entry it was taken from (None: it was unclustered)."""
+    """A principle pruned by itself, and the entry it was taken from (None: it was unclustered).
+
+    `stand_in` is the member that represents the entry in its place; None: it was not the entry's medoid. While
+    the stand-in still is the medoid, no person has changed the text since, and a restored principle represents
+    the entry again."""
 
     member: Member
     entry_id: str | None
+    stand_in: str | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Constitution:
     """Entries by id; `home` is the entry that holds a principle; `texts` are the principles' own texts.
 
-    `prefix` begins the ids of entries that edits make: edit 17 makes "e17", or "e17.1" and "e17.2"."""
+    `prefix` begins the ids of entries that edits make: with "e2.", edit 17 makes "e2.17", or "e2.17.1" and
+    "e2.17.2" (see `edit_prefix`)."""
 
     by_id: PersistentMap[Entry]
     home: PersistentMap[str]
@@ -181,12 +199,19 @@ def _own_text(principle_id: str, texts: Mapping[str, str]) -> str:
     return texts[principle_id]
 
 
-def free_prefix(ids: Iterable[str]) -> str:
-    """A prefix for the ids of new entries, "e" or more of them, that none of these ids begins with.
+def edit_prefix(iteration: int) -> str:
+    """How the ids of entries made by an iteration's edits begin, so that no two iterations give the same id:
+    edit 17 of iteration 2 makes "e2.17"."""
+    return f"e{iteration}."
+
+
+def free_prefix(ids: Iterable[str], wanted: str = "e") -> str:
+    """The wanted prefix for the ids of new entries, with as many "e" before it as it takes that none of these
+    ids begins with it and a number.
 
     A pinned entry may come from the iteration before as "e17"; edit 17 of this one must not reuse that."""
-    taken = [re.match(r"(e+)\d", entry_id) for entry_id in ids]
-    return "e" * (1 + max((len(match[1]) for match in taken if match), default=0))
+    taken = [re.match(rf"(e*){re.escape(wanted)}\d", entry_id) for entry_id in ids]
+    return "e" * max((len(match[1]) + 1 for match in taken if match), default=0) + wanted
 
 
 def natural_key(entry_id: str) -> list[tuple[int, int, str]]:

@@ -185,7 +185,8 @@ def add_version(store: Store, row: Mapping[str, Any]) -> int:
             if there is not None:
                 return there
             last = connection.execute(
-                "select coalesce(max(seq), 0) from constitution_edits where run_id = ? and iteration = ?", where
+                "select coalesce(max(seq), 0) from constitution_edits where run_id = ? and iteration = ?",
+                where,
             ).fetchone()[0]
             if last != row["last_seq"]:
                 raise EditRefused(
@@ -220,17 +221,13 @@ def version_entries(store: Store, run_id: str, iteration: int, version: int) -> 
 
 
 def approved_version(store: Store, run_id: str, iteration: int) -> int | None:
-    """The number of the last approved version of an iteration, or None while it waits for review."""
-    rows = store.database.query(
-        """select max(version) version from constitution_versions
-           where run_id = ? and iteration = ? and approved""",
-        [run_id, iteration],
-    )
-    return rows[0]["version"]
+    """The number of the approved version of an iteration, or None while it waits for review."""
+    with store.database.read() as connection:
+        return _approved_number(connection, run_id, iteration)
 
 
 def approved(store: Store, run_id: str, iteration: int) -> Constitution | None:
-    """The last approved constitution of an iteration."""
+    """The approved constitution of an iteration."""
     version = approved_version(store, run_id, iteration)
     return None if version is None else version_entries(store, run_id, iteration, version)
 

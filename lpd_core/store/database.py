@@ -59,11 +59,6 @@ class Database:
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
-    def frame(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()):
-        """The rows of a read-only query as a pandas frame."""
-        with self.read() as connection:
-            return connection.execute(sql, values).df()
-
     def execute(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> None:
         """One statement in a transaction of its own."""
         with self.write() as connection:

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lpd_core.config import RunConfig, parse_config, to_toml
+from lpd_core.config import PromptsConfig, RunConfig, parse_config, to_toml
 from lpd_core.errors import Interrupted, LpdError, UserError
 from lpd_core.events import Event, from_line, to_line
 
@@ -58,6 +58,17 @@ class RunFolder:
         write_text(self.root / "config.toml", to_toml(config))
         write_json(self.root / "manifest.json", manifest)
         self.write_state(RunState())
+
+    def keep_prompts(self, texts: Mapping[str, str]) -> None:
+        """Keep the cue texts with the run, so that a later wording changes nothing about it."""
+        (self.root / "prompts").mkdir(exist_ok=True)
+        for name, text in texts.items():
+            write_text(self.root / "prompts" / f"{name}.txt", text + "\n")
+
+    def prompts(self, config: RunConfig) -> PromptsConfig:
+        """The prompt settings with the folder that `keep_prompts` filled."""
+        kept = self.root / "prompts"
+        return config.prompts.model_copy(update={"folder": str(kept)}) if kept.is_dir() else config.prompts
 
     def config(self) -> RunConfig:
         """The resolved configuration the run was started with. Raises `UserError` when the file is damaged."""
