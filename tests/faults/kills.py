@@ -82,18 +82,20 @@ def wait_until_settled(home: Path, seconds: float = 1800) -> str:
     raise TimeoutError(f"the run in {home} did not settle")
 
 
-def kill_one(home: Path, target: str) -> bool:
-    """Kill -9 the driver, or one of its stage processes; False when there was none to kill."""
+def kill_one(home: Path, target: str, dice: random.Random) -> bool:
+    """Kill -9 the driver, or one of its stage processes once there is one; False when the run ended before."""
     state = json.loads((next((home / "runs").iterdir()) / "state.json").read_text())
     try:
         driver = psutil.Process(state["pid"])
-        victims = [driver] if target == "driver" else driver.children()
-    except psutil.Error:
-        return False
-    if not victims or driver.status() == psutil.STATUS_ZOMBIE:
-        return False
-    os.kill(random.choice(victims).pid, signal.SIGKILL)
-    return True
+        while driver.is_running() and driver.status() != psutil.STATUS_ZOMBIE:
+            victims = [driver] if target == "driver" else driver.children()
+            if victims:
+                os.kill(dice.choice(victims).pid, signal.SIGKILL)
+                return True
+            time.sleep(0.05)
+    except (psutil.Error, ProcessLookupError):
+        pass
+    return False
 
 
 def run_with_kills(home: Path, start: list[str], target: str, kills: int, span: float, seed: int) -> int:
@@ -104,7 +106,7 @@ def run_with_kills(home: Path, start: list[str], target: str, kills: int, span: 
     while True:
         if killed < kills:
             time.sleep(dice.uniform(0, span))
-            killed += kill_one(home, target)
+            killed += kill_one(home, target, dice)
         if wait_until_settled(home) == "finished":
             return killed
         told = call(home, "resume", "last", "--detach")
@@ -127,12 +129,13 @@ def main() -> None:
     """The long form."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--preset", default="demo")
+    parser.add_argument("--set", action="append", default=[], help="a setting over the preset")
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--span", type=float, default=40.0)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        start = ["--preset", options.preset]
+        start = ["--preset", options.preset, *(word for each in options.set for word in ("--set", each))]
         whole = Path(folder) / "whole"
         call(whole, "run", *start)
         expected = snapshot(whole)
