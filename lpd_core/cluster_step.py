@@ -61,18 +61,19 @@ def _represent(
         return list(clusters)
     texts = {principle.principle_id: principle.text for principle in principles}
     own = [c for c in clusters if c.members and c.cluster_id not in pinned]
-    if rule == "mode":
-        chosen = [_with_label(c, most_frequent(c), texts) for c in own]
-    else:
-        chosen = _likeliest(stage, own, texts)
-    replaced = {c.cluster_id: c for c in chosen}
+    own = _most_frequent(own, texts) if rule == "mode" else _likeliest(stage, own, texts)
+    replaced = {c.cluster_id: c for c in own}
     return [replaced.get(c.cluster_id, c) for c in clusters]
 
 
-def most_frequent(cluster: Cluster) -> str:
+def _most_frequent(clusters: Sequence[Cluster], texts: Mapping[str, str]) -> list[Cluster]:
     """The member that most trajectories state; of equals the medoid, then the one nearest to the mean."""
-    medoid = cluster.medoid_principle_id
-    return max(cluster.members, key=lambda m: (m.count, m.principle_id == medoid, -m.distance)).principle_id
+    chosen = []
+    for found in clusters:
+        medoid = found.medoid_principle_id
+        best = max(found.members, key=lambda m, own=medoid: (m.count, m.principle_id == own, -m.distance))
+        chosen.append(_with_label(found, best.principle_id, texts))
+    return chosen
 
 
 def _with_label(cluster: Cluster, principle_id: str, texts: Mapping[str, str]) -> Cluster:

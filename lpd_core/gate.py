@@ -18,6 +18,7 @@ from lpd_core.constitution import (
     Impact,
     TrajectoryIndex,
     digest,
+    edit_prefix,
     entries_json,
     from_clustering,
     impact,
@@ -80,7 +81,8 @@ def current(store: Store, run_id: str, iteration: int) -> Constitution:
 
 def history(store: Store, run_id: str, iteration: int) -> History:
     """The edit log of an iteration's constitution with the states it leads to."""
-    return replay_log(found(store, run_id, iteration), constitutions.edits(store, run_id, iteration))
+    base, edits = found(store, run_id, iteration), constitutions.edits(store, run_id, iteration)
+    return replay_log(base, edits, prefix=edit_prefix(iteration))
 
 
 def now() -> str:

@@ -200,7 +200,7 @@ def _labels_mask(e: Evidence) -> Iterator[str]:
         messages = json.loads(row["messages"])
         last = len(messages) - 1
         expected = [last - 2, last]
-        if e.config.m_step.train_draft:
+        if e.config.m_step.train_draft and messages[last - 4]["content"].strip():
             expected = [last - 4, *expected]
         if list(row["trained"]) != expected:
             yield f"{where}: the loss is on turns {list(row['trained'])}, not on {expected}"
@@ -227,7 +227,10 @@ def _trained_tokens(tokenizer: Any, row: dict[str, Any], messages: list[Message]
         tuple(row["trained"]),
         row["weight"],
     )
-    return sum(segment > 0 for segment in encode_row(tokenizer, kept).segments)
+    try:
+        return sum(segment > 0 for segment in encode_row(tokenizer, kept).segments)
+    except UserError:
+        return 1  # the template cannot keep this row's texts: the trainer left it out and said so
 
 
 def _weights_hand_over(e: Evidence) -> Iterator[str]:

@@ -109,7 +109,8 @@ def refine_chat(
 
 
 def training_row(templates: Templates, trajectory: Trajectory, train_draft: bool) -> TrainingRow:
-    """The chat to train on: x, y1, cue, z, cue, y2 with the loss on z and y2 (and y1 if asked)."""
+    """The chat to train on: x, y1, cue, z, cue, y2 with the loss on z and y2 (and y1 if asked; an empty draft is
+    nothing to learn)."""
     chat = refine_chat(templates, trajectory.messages, trajectory.draft, trajectory.principle)
     messages = (*chat, _assistant(trajectory.response))
     draft_turn = len(opening(templates, trajectory.messages))
@@ -119,6 +120,6 @@ def training_row(templates: Templates, trajectory: Trajectory, train_draft: bool
         sample=trajectory.sample,
         principle=trajectory.principle,
         messages=messages,
-        trained=(draft_turn, *trained) if train_draft else trained,
+        trained=(draft_turn, *trained) if train_draft and trajectory.draft.strip() else trained,
         weight=trajectory.weight,
     )

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -125,20 +126,28 @@ class SupervisedTrainer:
         return result
 
     def _workload(self, tokenizer: Any, job: TrainingJob, emit: Emit) -> Workload:
-        """The rows as tokens with labels and weights, without those longer than the model's `max_length`."""
+        """The rows as tokens with labels and weights, without those longer than the model's `max_length` and
+        those whose texts the template cannot keep: one bad row is told, never a dead run."""
         from datasets import Dataset, disable_progress_bars
         from trl import pack_dataset
 
         from lpd_core.weighted_sft import plan_steps
 
         columns: dict[str, list] = {"input_ids": [], "labels": [], "weights": []}
+        left_out = []
         for row in job.rows:
-            encoded = encode_row(tokenizer, row)
-            if len(encoded.input_ids) <= self.model.max_length:
-                columns["input_ids"].append(encoded.input_ids)
-                columns["labels"].append(encoded.labels)
-                columns["weights"].append(token_weights(encoded, row.weight, self.config.balanced))
-        self._tell_left_out(len(job.rows) - len(columns["labels"]), len(job.rows), emit)
+            try:
+                encoded = encode_row(tokenizer, row)
+            except UserError as cause:
+                left_out.append(str(cause))
+                continue
+            if len(encoded.input_ids) > self.model.max_length:
+                left_out.append(f"longer than model.max_length = {self.model.max_length} tokens")
+                continue
+            columns["input_ids"].append(encoded.input_ids)
+            columns["labels"].append(encoded.labels)
+            columns["weights"].append(token_weights(encoded, row.weight, self.config.balanced))
+        self._tell_left_out(left_out, len(job.rows), emit)
         disable_progress_bars()
         dataset = Dataset.from_dict(columns)
         if self.config.packing:
@@ -148,12 +157,11 @@ class SupervisedTrainer:
         plan = plan_steps(lengths, self.config.batch_size, self.config.epochs, job.seed)
         return Workload(dataset, lengths, trained, plan)
 
-    def _tell_left_out(self, left: int, rows: int, emit: Emit) -> None:
-        limit = self.model.max_length
-        if left == rows:
-            raise UserError(f"all {rows} training rows are longer than model.max_length = {limit}; raise it")
-        if left:
-            self._warn(emit, f"left out {left} of {rows} training rows: longer than {limit} tokens")
+    def _tell_left_out(self, reasons: list[str], rows: int, emit: Emit) -> None:
+        if len(reasons) == rows:
+            raise UserError(f"none of the {rows} training rows can be trained on; the first: {reasons[0]}")
+        for reason, count in Counter(reasons).most_common(3):
+            self._warn(emit, f"left out {count} of {rows} training rows: {reason}")
 
     def _trainer(self, job: TrainingJob, tokenizer: Any, work: Workload, emit: Emit):
         """The ready trainer, and the model's generation settings as they were before it aligned them."""

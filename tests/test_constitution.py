@@ -398,6 +398,9 @@ def test_diff_lists_precisely_the_edits_between_two_versions():
             ("added", "e7"),
             ("noted", "1.3"),
             ("renamed", "e1"),
+            ("accepted", "1.3"),
+            ("accepted", "e1"),
+            ("accepted", "e7"),
         ]
     )
     by_kind = {(change.kind, change.others): change for change in found.changes}

@@ -13,6 +13,7 @@ from markdown_it import MarkdownIt
 
 from lpd_core.constitution import (
     additions,
+    diff,
     digest,
     entries_json,
     from_clustering,
@@ -168,14 +169,15 @@ def test_addresses_are_broken_for_renderers_that_link_bare_ones():
     assert "a@b" not in escape(HOSTILE).replace("\\", "")
 
 
-def test_markdown_lists_active_and_pruned_entries_and_is_read_back_as_principles(tmp_path):
+def test_markdown_lists_active_and_pruned_entries_and_is_read_back_without_the_pruned_ones(tmp_path):
     state = edited(start(rich()), ("reword", {"id": "e1", "text": HOSTILE})).current
     text = to_markdown(state, title="Run *one*")
     assert text.startswith("# Run \\*one\\*\n")
     path = tmp_path / "constitution.md"
     path.write_text(text)
     found = [p.text for p in read_principles(path).principles]
-    assert found == [*(e.text for e in state.active), state.by_id["1.4"].text]
+    assert found == [e.text for e in state.active]
+    assert escape(state.by_id["1.4"].text) in text
 
 
 def written(tmp_path, name, content):
@@ -215,11 +217,46 @@ def test_lists_of_principles_import(tmp_path, name, content, principles):
         assert [p.text for p in read_principles(path).principles] == principles
 
 
-def test_a_document_imports_as_its_active_principles(tmp_path):
-    found = read_principles(written(tmp_path, "c.json", entries_json(rich())))
-    assert [(p.text, p.label, p.note) for p in found.principles] == [
-        (e.text, e.label, e.note) for e in rich().active
+def test_a_document_imports_as_its_active_principles_with_pins_and_says_what_is_lost(tmp_path):
+    state = edited(start(rich()), ("pin", {"id": "e1"})).current
+    found = read_principles(written(tmp_path, "c.yaml", to_yaml(state)))
+    assert [(p.text, p.label, p.note, p.pinned) for p in found.principles] == [
+        (e.text, e.label, e.note, e.pinned) for e in state.active
     ]
+    assert [args.get("pinned") for args in additions(found)] == [True, None, None, None]
+    members, left, accepted = found.notices
+    assert "members of 3 entries are not taken over" in members
+    assert left.startswith("4 entries that are not active")
+    assert "accepted is not taken over" in accepted
+
+
+def test_documents_from_before_made_and_stand_in_are_read():
+    values = document()
+    (pruned,) = json.loads(entries_json(pruned_medoid()))["pruned_principles"]
+    assert pruned["stand_in"] == "p3"
+    assert all("stand_in" not in each for each in values["pruned_principles"])
+    for entry in values["entries"]:
+        entry["provenance"].pop("made", None)
+    old = from_json(json.dumps(values))
+    assert json.loads(entries_json(old)) == values
+    assert old.by_id["e5"].provenance.made is None
+    kinds = {(change.kind, change.entry_id) for change in diff(constitution(), old).changes}
+    assert {("added", "e5"), ("merged", "e1"), ("split", "1.3")} <= kinds
+
+
+def pruned_medoid():
+    return edited(constitution([(0, 3)], ()), ("prune", {"principle_ids": ["p0"]})).current
+
+
+def test_a_stand_in_that_is_no_principle_is_refused_and_a_circle_of_them_harms_nothing():
+    values = json.loads(entries_json(pruned_medoid()))
+    values["pruned_principles"][0]["stand_in"] = "nobody"
+    with pytest.raises(DataError, match="refers to nobody"):
+        from_json(json.dumps(values))
+    values["pruned_principles"][0]["stand_in"] = "p0"
+    state = from_json(json.dumps(values))
+    back = edited(state, ("restore", {"principle_ids": ["p0"]})).current
+    assert back.by_id["1.1"].text == TEXTS["p3"]
 
 
 def test_names_and_notes_go_along_and_additions_make_entries(tmp_path):

@@ -223,3 +223,20 @@ def test_a_word_diff_spells_both_texts(before, after):
     runs = word_diff(before, after)
     assert "".join(run.text for run in runs if run.kind != "added") == before
     assert "".join(run.text for run in runs if run.kind != "removed") == after
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_pruning_principles_and_restoring_them_in_any_order_changes_nothing(data):
+    history = start(constitution())
+    steps = data.draw(st.lists(st.lists(st.sampled_from(PRINCIPLES), min_size=1, max_size=3, unique=True)))
+    for principles in steps:
+        try:
+            history = edited(history, ("prune", {"principle_ids": principles}))
+        except EditRefused:
+            continue
+    while history.current.pruned:
+        gone = st.lists(st.sampled_from(sorted(history.current.pruned)), min_size=1, unique=True)
+        history = edited(history, ("restore", {"principle_ids": data.draw(gone)}))
+    assert replacements(history.current) == replacements(constitution())
+    assert not diff(constitution(), history.current).changes

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from constitutions import TEXTS, constitution, edited
+from constitutions import TEXTS, clustering, constitution, edited, member
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lpd_core.constitution import diff, discovery_rate, from_clustering, match, successors
 from lpd_core.errors import DataError
@@ -79,11 +83,69 @@ def test_versions_of_one_clustering_match_after_edits_and_pruned_entries_died():
     assert successors(lineage) == {"1.1": "e1", "1.2": "e1", "1.3": "1.3"}
 
 
-def test_a_pinned_entry_without_members_continues_by_its_text():
+@pytest.mark.parametrize(("entry_id", "how"), [("e1", "id"), ("e2", "text")])
+def test_an_entry_without_members_continues_by_its_id_or_its_text(entry_id, how):
     old = edited(constitution([(0, 1)], ()), ("add", {"text": "Be kind."})).current
-    carried = Clustering((Cluster("e1", "Be  KIND.", "", ()),), (), (), ())
-    lineage = match(old, from_clustering(carried, TEXTS, ["e1"]), {}, 0.3)
-    assert [(link.source, link.target, link.how) for link in lineage.links] == [("e1", "e1", "text")]
+    carried = Clustering((Cluster(entry_id, "Be  KIND.", "", ()),), (), (), ())
+    lineage = match(old, from_clustering(carried, TEXTS, [entry_id]), {}, 0.3)
+    assert [(link.source, link.target, link.how) for link in lineage.links] == [("e1", entry_id, how)]
+
+
+def carry(groups, *carried, iteration=2):
+    """A clustering's constitution with pinned clusters of the iteration before: (id, text, members)."""
+    clusters = [Cluster(entry_id, text, "", tuple(map(member, group))) for entry_id, text, group in carried]
+    found = clustering(groups, (), iteration)
+    return from_clustering(
+        replace(found, clusters=(*found.clusters, *clusters)), TEXTS, [c[0] for c in carried]
+    )
+
+
+def test_a_carried_entry_continues_itself_whatever_its_members_and_its_neighbours_are():
+    old = edited(constitution([(0, 1, 2), (3, 4), (5, 6)], ()), ("pin", {"id": "1.3"})).current
+    new = edited(
+        carry([(0, 2, 5, 6, 10, 11)], ("1.3", TEXTS["p5"], (1,))), ("reword", {"id": "1.3", "text": "New."})
+    )
+    angles = {f"p{n}": 180 if n in (3, 4) else 0 for n in range(12)}
+    lineage = match(old, new.current, vectors(**angles), 0.3)
+    assert fates(lineage, "previous") == {"1.1": "kept", "1.2": "died", "1.3": "kept"}
+    assert fates(lineage, "current") == {"2.1": "kept", "1.3": "kept"}
+    assert successors(lineage)["1.3"] == "1.3"
+    assert [link.how for link in lineage.links if link.decisive and link.source == "1.3"] == ["id"]
+
+
+def test_equal_ids_of_other_entries_are_no_carry_over():
+    old, new = constitution([(0, 1), (2, 3)], ()), constitution([(2, 3), (0, 1)], ())
+    new = edited(new, ("pin", {"id": "1.1"})).current
+    assert successors(match(old, new, {}, 0.3)) == {"1.1": "1.2", "1.2": "1.1"}
+
+
+def test_a_link_by_distance_replaces_the_pairs_few_shared_principles():
+    old, new = constitution([(0, 1, 2, 3, 4)], ()), constitution([(4, 10, 11, 12, 13)], (), iteration=2)
+    everywhere = vectors(**{f"p{n}": 0 for n in range(14)})
+    lineage = match(old, new, everywhere, 0.3)
+    (link,) = lineage.links
+    assert (link.how, link.decisive, link.weight) == ("distance", True, old.by_id["1.1"].trajectories)
+    assert fates(lineage, "current") == {"2.1": "kept"}
+
+
+@st.composite
+def groupings(draw, iteration):
+    homes = draw(st.lists(st.integers(-1, 4), min_size=12, max_size=12))
+    groups = [[p for p, home in enumerate(homes) if home == n] for n in range(5)]
+    return constitution([group for group in groups if group], (), iteration)
+
+
+@settings(max_examples=150, deadline=None)
+@given(groupings(1), groupings(2), st.lists(st.integers(0, 360), min_size=12, max_size=12), st.floats(0, 1))
+def test_flows_are_one_a_pair_and_never_exceed_what_an_entry_has(old, new, angles, threshold):
+    new = edited(new, *[("reword", {"id": e.entry_id, "text": TEXTS["p0"]}) for e in new.active[1:2]]).current
+    lineage = match(old, new, vectors(**{f"p{n}": angle for n, angle in enumerate(angles)}), threshold)
+    pairs = [(link.source, link.target) for link in lineage.links]
+    assert len(pairs) == len(set(pairs))
+    for node in lineage.nodes:
+        end = "source" if node.side == "previous" else "target"
+        flows = [link.weight for link in lineage.links if getattr(link, end) == node.entry_id]
+        assert all(weight >= 0 for weight in flows) and sum(flows) <= node.trajectories
 
 
 def test_discovery_rate_counts_principles_far_from_every_earlier_cluster():

@@ -50,6 +50,11 @@ def test_the_trained_chat_is_the_refine_chat_with_its_answer(templates):
     ]
 
 
+def test_an_empty_draft_is_nothing_to_learn(templates):
+    row = training_row(templates, Trajectory("p", 0, PROMPT, " ", PRINCIPLE, "id", RESPONSE, 0.2), True)
+    assert [row.messages[turn]["content"] for turn in row.trained] == [PRINCIPLE, RESPONSE]
+
+
 def test_a_system_turn_opens_every_chat_and_moves_the_trained_turns():
     templates = load_templates(PromptsConfig(system="Be brief."))
     row = training_row(templates, Trajectory("p", 0, PROMPT, DRAFT, PRINCIPLE, "id", RESPONSE, 0.2), False)

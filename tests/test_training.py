@@ -257,10 +257,20 @@ def test_rows_that_are_too_long_are_left_out_and_counted(base, tmp_path):
     rows = (*training_rows(3), replace(long, messages=messages))
     _, events = fit(job_in(tmp_path, base, rows), max_length=200)
     assert [e.message for e in events if isinstance(e, Warned)] == [
-        "left out 1 of 4 training rows: longer than 200 tokens"
+        "left out 1 of 4 training rows: longer than model.max_length = 200 tokens"
     ]
-    with pytest.raises(UserError, match=r"all 4 training rows are longer than model\.max_length = 16"):
+    with pytest.raises(UserError, match=r"none of the 4 training rows can be trained on; .* model\.max_length = 16"):
         fit(job_in(tmp_path / "none", base, rows), max_length=16)
+
+
+def test_one_row_that_the_template_cannot_keep_is_left_out_and_told(base, tmp_path):
+    bad = training_rows(4)[3]
+    turns = list(bad.messages)
+    turns[bad.trained[-1]] = {"role": "assistant", "content": ""}
+    rows = (*training_rows(3), replace(bad, messages=tuple(turns)))
+    _, events = fit(job_in(tmp_path, base, rows))
+    told = [e.message for e in events if isinstance(e, Warned)]
+    assert len(told) == 1 and told[0].startswith("left out 1 of 4 training rows: training row")
 
 
 def test_a_loss_that_is_no_number_fails_without_a_model(base, tmp_path):

@@ -96,19 +96,14 @@ def merge_tree(store: Store, run_id: str, iteration: int) -> tuple[tuple[Merge, 
 def discovery(store: Store, run_id: str, iteration: int) -> dict[str, Any]:
     """How many of an iteration's principles are new: farther than the lineage threshold from every cluster of
     earlier iterations, or all where there is none. The rate is None without principles."""
-    rows = store.database.query(
+    row = store.database.query(
         """select count(*) n, (select any_value(params->>'new_principles') from clusters
                                where run_id = $run and iteration = $t) fresh
            from cluster_members where run_id = $run and iteration = $t""",
         {"run": run_id, "t": iteration},
-    )
-    principles, fresh = rows[0]["n"], rows[0]["fresh"]
-    new = principles if fresh is None else int(fresh)
-    return {
-        "principles": principles,
-        "new_principles": new,
-        "discovery_rate": new / principles if principles else None,
-    }
+    )[0]
+    n, new = row["n"], row["n"] if row["fresh"] is None else int(row["fresh"])
+    return {"principles": n, "new_principles": new, "discovery_rate": new / n if n else None}
 
 
 def edits(store: Store, run_id: str, iteration: int) -> list[Edit]:
@@ -240,11 +235,11 @@ def approved_replacements(store: Store, run_id: str, iteration: int) -> Mapping[
 
 def pinned_entries(store: Store, run_id: str, iteration: int) -> list[Entry]:
     """The pinned active entries of an iteration's approved constitution, without their members."""
-    version = approved_version(store, run_id, iteration) if iteration > 0 else None
     rows = store.database.query(
         """select entries from constitution_versions
-           where run_id = ? and iteration = ? and version = ? and contains(entries, '"pinned":true')""",
-        [run_id, iteration, version],
+           where run_id = ? and iteration = ? and approved and contains(entries, '"pinned":true')
+           order by version desc limit 1""",
+        [run_id, iteration],
     )
     return [
         Entry(entry["id"], entry["label"], entry["text"], pinned=True, note=entry["note"])
