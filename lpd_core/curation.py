@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lpd_core import gate
 from lpd_core.constitution import (
@@ -27,6 +27,9 @@ from lpd_core.constitution import (
 from lpd_core.constitution.lookup import find_active, find_entry
 from lpd_core.store import RunFolder, Store, constitutions, results
 from lpd_core.types import Cluster
+
+if TYPE_CHECKING:
+    import numpy as np
 
 EXAMPLES = 3
 State = tuple[int, Constitution]
@@ -84,7 +87,8 @@ def replay_edits(
     Entries are matched by shared principles, then text, then distance; the report tells each edit's fate."""
     theirs, log = gate.history(store, *source), gate.history(store, folder.run_id, iteration)
     matched = successors(_matched(store, folder, theirs.base, log.current))
-    done = replay(theirs.edits, log, matched, gate.now(), theirs.base.prefix)
+    carried = None if source[0] == folder.run_id else ()  # another run's equal ids mean nothing
+    done = replay(theirs.edits, log, matched, gate.now(), theirs.base.prefix, carried)
     new = [replace(each, author=author) for each in done.history.edits[len(log.edits) :]]
     constitutions.append_edits(store, folder.run_id, iteration, new)
     return done
@@ -101,7 +105,14 @@ def add_principles(
     for fields in additions(imported):
         if fields["text"] in there:
             continue
-        log = record(log, "add", {**fields, "pinned": pin}, author=author, at=at, reason="imported")
+        log = record(
+            log,
+            "add",
+            {**fields, "pinned": pin or fields.get("pinned", False)},
+            author=author,
+            at=at,
+            reason="imported",
+        )
         made.append(f"{log.current.prefix}{len(log.edits)}")
     constitutions.append_edits(store, run_id, iteration, log.edits[len(before.edits) :])
     return made
@@ -128,9 +139,7 @@ def suggest_merges(
     clusters = [_as_cluster(entry, keywords) for entry in here.active]
     use = results.principle_use(store, folder.run_id, iteration)
     known = results.known_vectors(store, list(use), folder.config().cluster.embedder)
-    alone = [entry for entry in here.active if not entry.members] if embed else []
-    texts = embed([entry.text for entry in alone]) if alone else ()
-    own = {entry.entry_id: vector for entry, vector in zip(alone, texts, strict=True)}
+    own = _own_vectors(here, embed)
     prompts = {principle_id: each["prompts"] for principle_id, each in use.items()}
     rows = []
     for pair in similar_clusters(clusters, known, prompts, entry_id, most, own):
@@ -151,6 +160,13 @@ def suggest_merges(
             }
         )
     return rows
+
+
+def _own_vectors(here: Constitution, embed: Callable[[Sequence[str]], Any] | None) -> dict[str, np.ndarray]:
+    """The vectors of the texts of entries without members, by entry id; none without an embedder."""
+    alone = [entry for entry in here.active if not entry.members] if embed else []
+    vectors = embed([entry.text for entry in alone]) if embed and alone else ()
+    return {entry.entry_id: vector for entry, vector in zip(alone, vectors, strict=True)}
 
 
 def _keywords(store: Store, run_id: str, iteration: int, here: Constitution) -> dict[str, tuple[str, ...]]:

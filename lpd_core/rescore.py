@@ -39,11 +39,8 @@ def rescore(store: Store, folder: RunFolder, iteration: int, effect: Impact, lim
     if not found:
         raise EditRefused("the edit relabels no trajectory, so there is nothing to re-score")
     found = sorted(found, key=lambda t: derive_seed(config.seed, "rescore", t.prompt_id))[:limit]
-    scores = [
-        _scores(store, folder, iteration, found, {i: pair[side] for i, pair in texts.items()})
-        for side in (0, 1)
-    ]
-    pairs = [(a, b) for a, b in zip(*scores, strict=True) if a is not None and b is not None]
+    scored = _scores(store, folder, iteration, found, texts)
+    pairs = [(before, after) for before, after in scored if before is not None and after is not None]
     if not pairs:
         raise EditRefused(f"the scorer gave no score to any of the {len(found)} re-refined responses")
     return Rescored(
@@ -59,20 +56,23 @@ def _scores(
     folder: RunFolder,
     iteration: int,
     found: Sequence[Trajectory],
-    principles: Mapping[str, str],
-) -> list[float | None]:
-    """f(y2, gold) of responses written anew under other principles, given by the id of each one's own."""
+    texts: Mapping[str, tuple[str, str]],
+) -> list[tuple[float | None, float | None]]:
+    """f(y2, gold) of responses written anew under both texts, given by the id of each one's own principle."""
     config = folder.config()
     golds = {e.prompt_id: e.gold for e in corpora.assigned(store, folder.run_id, iteration, "train")}
-    parts, templates = build_parts(config, store.cache), load_templates(config.prompts)
-    requests = [
-        SampleRequest(
-            refine_chat(templates, t.messages, t.draft, principles[t.principle_id]),
-            derive_seed(config.seed, iteration, "rescore", t.prompt_id, t.sample),
-        )
-        for t in found
-    ]
-    answers = parts.sampler(model_of(config, folder, iteration - 1)).sample(requests, config.e_step.refine)
-    return parts.scorer.score(
-        [(a.text.strip(), golds[t.prompt_id]) for a, t in zip(answers, found, strict=True)]
-    )
+    parts, templates = build_parts(config, store.cache), load_templates(folder.prompts(config))
+    sampler = parts.sampler(model_of(config, folder, iteration - 1))
+    scores = []
+    for side in (0, 1):
+        requests = [
+            SampleRequest(
+                refine_chat(templates, t.messages, t.draft, texts[t.principle_id][side]),
+                derive_seed(config.seed, iteration, "rescore", t.prompt_id, t.sample),
+            )
+            for t in found
+        ]
+        answers = sampler.sample(requests, config.e_step.refine)
+        rows = [(a.text.strip(), golds[t.prompt_id]) for a, t in zip(answers, found, strict=True)]
+        scores.append(parts.scorer.score(rows))
+    return list(zip(*scores, strict=True))

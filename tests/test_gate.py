@@ -305,8 +305,10 @@ def test_a_rescore_without_anything_to_compare_is_refused(store, folder, monkeyp
         """insert into drafts select 'r', 1, 'x' || n, 'y1', 0.1, 'stop', 5 from range(6) r(n)"""
     )
     effect = gate.preview(gate.open_review(store, "r", 1), "reword", {"id": "1.1", "text": "Other."})[1]
+    store.database.execute("insert into assignments select 'r', 1, 'train', 'x' || n, n from range(6) r(n)")
+    assert rescore.rescore(store, folder, 1, effect, 9).n == 2
     with pytest.raises(EditRefused, match="1 or more"):
         rescore.rescore(store, folder, 1, effect, -3)
-    monkeypatch.setattr(rescore, "_scores", lambda store, folder, t, found, texts: [None] * len(found))
+    monkeypatch.setattr(rescore, "_scores", lambda store, folder, t, found, texts: [(None, 0.5)] * len(found))
     with pytest.raises(EditRefused, match="no score to any of the 2"):
         rescore.rescore(store, folder, 1, effect, 9)

@@ -41,7 +41,9 @@ def test_one_iteration_trains_a_checkpoint_that_differs_and_keeps_every_promise(
     tree["e_step"] |= {role: {**SHORT, "max_tokens": 96} for role in ("draft", "refine")}
     report = run(home, tmp_path, tree)
     assert report["iterations"]["1"]["m_step"]["training_rows"] > 0
-    digests = query(home, "select model_in_digest i, model_out_digest o from iterations where iteration = 1")[0]
+    digests = query(home, "select model_in_digest i, model_out_digest o from iterations where iteration = 1")[
+        0
+    ]
     assert digests["i"] != digests["o"]
     losses = query(home, "select value from metrics where name = 'loss' order by step")
     assert losses and all(0 < row["value"] < 20 for row in losses)
@@ -49,7 +51,9 @@ def test_one_iteration_trains_a_checkpoint_that_differs_and_keeps_every_promise(
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="../shared/data is not here: the real public samples cannot be read")
+@pytest.mark.skipif(
+    not SHARED.exists(), reason="../shared/data is not here: the real public samples cannot be read"
+)
 def test_dolly_and_hh_rlhf_go_through_to_the_training_step(home, tmp_path):
     for name in ("dolly_sample", "hh_rlhf_harmless_benign_sample"):
         told = call(home, "data", "import", str(SHARED / f"{name}.jsonl"), "--json")

@@ -259,7 +259,9 @@ def test_rows_that_are_too_long_are_left_out_and_counted(base, tmp_path):
     assert [e.message for e in events if isinstance(e, Warned)] == [
         "left out 1 of 4 training rows: longer than model.max_length = 200 tokens"
     ]
-    with pytest.raises(UserError, match=r"none of the 4 training rows can be trained on; .* model\.max_length = 16"):
+    with pytest.raises(
+        UserError, match=r"none of the 4 training rows can be trained on; .* model\.max_length = 16"
+    ):
         fit(job_in(tmp_path / "none", base, rows), max_length=16)
 
 
