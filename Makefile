@@ -35,6 +35,9 @@ format: setup
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
+faults: setup  ## the long form: ten kills of the driver and ten of a stage on the demo run, resumed to the same rows
+	$(PY) -m tests.faults.kills --preset demo --kills 10
+
 demo-model: setup  ## rebuild the demo's world, tokenizer and model from nothing (about an hour)
 	$(PY) -m data.demo.builder all
 
