@@ -196,7 +196,7 @@ plausible_rows = st.dictionaries(
 )
 
 
-def reads_or_refuses(content: bytes, name: str, **options) -> None:
+def check_reads_or_refuses(content: bytes, name: str, **options) -> None:
     with tempfile.TemporaryDirectory() as folder:
         try:
             corpus = read_corpus(write(Path(folder), content, name), skip_bad=True, **options)
@@ -211,9 +211,9 @@ def reads_or_refuses(content: bytes, name: str, **options) -> None:
 @given(st.binary(max_size=200), st.sampled_from(["a.jsonl", "a.json", "a.csv", "a.parquet", "a"]))
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_random_bytes_raise_nothing_but_a_data_error(content, name):
-    reads_or_refuses(content, name)
-    reads_or_refuses(b"[" + content, name)
-    reads_or_refuses(b"prompt,gold\n" + content, name)
+    check_reads_or_refuses(content, name)
+    check_reads_or_refuses(b"[" + content, name)
+    check_reads_or_refuses(b"prompt,gold\n" + content, name)
 
 
 @given(st.data())
@@ -222,7 +222,7 @@ def test_a_damaged_parquet_file_raises_nothing_but_a_data_error(parquet_bytes, d
     place = data.draw(st.integers(0, len(parquet_bytes) - 1))
     damaged = bytearray(parquet_bytes)
     damaged[place] ^= data.draw(st.integers(1, 255))
-    reads_or_refuses(bytes(damaged), "a.parquet")
+    check_reads_or_refuses(bytes(damaged), "a.parquet")
 
 
 @pytest.fixture(scope="module")
@@ -239,6 +239,6 @@ def parquet_bytes(tmp_path_factory) -> bytes:
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_random_rows_raise_nothing_but_a_data_error(rows, format, as_list):
     if as_list:
-        reads_or_refuses(json.dumps(rows).encode(), "a.json", format=format)
+        check_reads_or_refuses(json.dumps(rows).encode(), "a.json", format=format)
     else:
-        reads_or_refuses("\n".join(map(json.dumps, rows)).encode(), "a.jsonl", format=format)
+        check_reads_or_refuses("\n".join(map(json.dumps, rows)).encode(), "a.jsonl", format=format)
