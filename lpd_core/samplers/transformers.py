@@ -30,8 +30,8 @@ class TransformersSampler:
     """Samples from the weights at `path`, a folder or a hub name.
 
     `max_length` bounds prompt and completion together; `token_budget` bounds rows times longest row of a
-    batch. `engine` is our decode loop, that of transformers, or ours where it fits. `system` is a system turn
-    put before every chat. What the checkpoint itself says about sampling is ignored but for its stop tokens.
+    batch. `engine` is our decode loop, that of transformers, or ours where it fits. What the
+    checkpoint itself says about sampling is ignored but for its stop tokens.
     Raises `UserError` for a checkpoint that cannot be used."""
 
     def __init__(
@@ -43,13 +43,11 @@ class TransformersSampler:
         token_budget: int = 32_768,
         threads: int = 1,
         engine: Literal["auto", "loop", "generate"] = "auto",
-        system: str = "",
         trust_remote_code: bool = False,
     ):
         torch.set_num_threads(threads)
         self.max_length = max_length
         self.token_budget = token_budget
-        self.system = system
         self.tokenizer = load_tokenizer(path, trust_remote_code)
 
         def load() -> PreTrainedModel:
@@ -108,7 +106,7 @@ class TransformersSampler:
     def _tokens(self, messages: Sequence[Message]) -> tuple[tuple[int, ...], str | None]:
         """The chat's tokens, and why there are none."""
         try:
-            text = render(self.tokenizer, messages, self.system)
+            text = render(self.tokenizer, messages)
         except UserError as error:
             return (), str(error)
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"]), None
