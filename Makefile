@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup app demo test bench check format demo-model faults clean
+.PHONY: setup app demo test bench check format screenshots demo-model faults clean
 
 setup: $(VENV)/.installed
 
@@ -15,7 +15,8 @@ $(VENV)/.installed: requirements.txt requirements-dev.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
-app: demo  ## until the dashboard exists, the app is the demo
+app: setup  ## the dashboard, at http://localhost:8501
+	$(PY) -m streamlit run app.py
 
 demo: setup  ## three iterations of STaPLe on the shipped model, a few minutes on two cores
 	$(PY) -m lpd_core run --preset demo
@@ -34,6 +35,9 @@ check: setup
 format: setup
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
+
+screenshots: setup  ## every page, light and dark, into docs/screenshots (needs chromium)
+	$(PY) -m tests.e2e.screenshots
 
 faults: setup  ## the long form: ten kills of the driver and ten of a stage on the demo run, resumed to the same rows
 	$(PY) -m tests.faults.kills --preset demo --kills 10

@@ -8,7 +8,7 @@ import pytest
 from conftest import PROJECT
 
 LAYERS = {
-    0: "types errors seeds",
+    0: "types errors seeds machine",
     1: "config events",
     2: "prompts scoring constitution metrics parts model_files",
     3: "samplers linkage reciprocal hierarchy clustering similar keywords layout embedding label_mask training "

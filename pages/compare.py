@@ -1,0 +1,5 @@
+"""Compare."""
+
+from pages.components.cards import show_heading
+
+show_heading("Compare", "")

@@ -1,0 +1,97 @@
+"""Model and user text on the page: always as text, never as HTML, Markdown or plotly's pseudo-HTML."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import streamlit as st
+
+from lpd_core.constitution import word_diff
+
+COMPARED_WORDS = 4000
+"""Above this many words in either text a word-level difference takes too long to draw."""
+STYLE = """<style>
+.lpd-text, .lpd-diff {
+  white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: isolate; max-height: 24rem; overflow-y: auto;
+  padding: .6rem .8rem; border: 1px solid rgba(128,128,128,.28); border-radius: 6px; font-size: .92rem; line-height: 1.5;
+}
+.lpd-text:focus-visible, .lpd-diff:focus-visible { outline: 2px solid currentColor; }
+.lpd-label { font-size: .8rem; opacity: .75; margin-bottom: .2rem; }
+.lpd-diff ins { text-decoration: none; background: rgba(47,133,90,.24); border-bottom: 2px solid rgba(47,133,90,.85); }
+.lpd-diff del { background: rgba(190,70,70,.16); text-decoration: line-through; text-decoration-color: rgba(190,70,70,.9); }
+.lpd-token { border-radius: 3px; padding: 0 1px; }
+.lpd-token.on { background: rgba(47,133,90,.26); }
+</style>"""
+
+
+def show_text(text: str | None, label: str = "", height: str = "24rem") -> None:
+    """A text in a box of at most `height` that scrolls; an empty one says so."""
+    body = _escaped(text) if text else "<i>empty</i>"
+    st.html(
+        f'{_label(label)}<div class="lpd-text" dir="auto" tabindex="0" style="max-height:{height}">{body}</div>'
+    )
+
+
+def show_diff(before: str, after: str, label: str = "", height: str = "24rem") -> None:
+    """`after` word by word against `before`: additions underlined in green, removals struck in red."""
+    if max(len(before.split()), len(after.split())) > COMPARED_WORDS:
+        show_text(
+            after, f"{label} (longer than {COMPARED_WORDS:,} words: shown without the comparison)", height
+        )
+        return
+    body = "".join(_run(words.kind, words.text) for words in word_diff(before, after)) or "<i>empty</i>"
+    st.html(
+        f'{_label(label)}<div class="lpd-diff" dir="auto" tabindex="0" style="max-height:{height}">{body}</div>'
+    )
+
+
+def show_tokens(tokens: list[str], trained: list[bool], label: str = "", height: str = "24rem") -> None:
+    """A training row token by token, those that carry the loss in colour."""
+    spans = (
+        f'<span class="lpd-token{" on" if on else ""}">{_escaped(token)}</span>'
+        for token, on in zip(tokens, trained, strict=True)
+    )
+    st.html(
+        f'{_label(label)}<div class="lpd-text" dir="auto" tabindex="0" style="max-height:{height}">{"".join(spans)}</div>'
+    )
+
+
+def plain(text: object, most: int = 0) -> str:
+    """A text for a label that Streamlit reads as Markdown: every sign escaped, on one line, cut after `most`."""
+    line = (
+        clip(" ".join(_visible(str(text)).split()), most) if most else " ".join(_visible(str(text)).split())
+    )
+    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|$~:&^=])", r"\\\1", line)
+
+
+def hover(text: object, most: int = 0) -> str:
+    """A text for plotly's titles, labels and hover boxes, which read some HTML; cut after `most` signs."""
+    line = " ".join(_visible(str(text)).split())
+    return html.escape(clip(line, most) if most else line, quote=False)
+
+
+def clip(text: str, most: int) -> str:
+    """At most `most` characters, the end replaced by an ellipsis."""
+    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+
+
+def _run(kind: str, text: str) -> str:
+    tag = {"added": "ins", "removed": "del"}.get(kind)
+    return f"<{tag}>{_escaped(text)}</{tag}>" if tag else _escaped(text)
+
+
+def _label(label: str) -> str:
+    return f'<div class="lpd-label">{_escaped(label)}</div>' if label else ""
+
+
+def _escaped(text: str) -> str:
+    return html.escape(_visible(text))
+
+
+def _visible(text: str) -> str:
+    """Control characters as the signs that picture them; lone surrogates as the replacement character."""
+    shown = re.sub(
+        r"[\x00-\x08\x0b-\x1f\x7f]", lambda m: chr(0x2421 if m[0] == "\x7f" else 0x2400 + ord(m[0])), text
+    )
+    return shown.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,5 @@
+"""Constitution."""
+
+from pages.components.cards import show_heading
+
+show_heading("Constitution", "")

@@ -1,0 +1,5 @@
+"""Data."""
+
+from pages.components.cards import show_heading
+
+show_heading("Data", "")

@@ -1,0 +1,5 @@
+"""Launch."""
+
+from pages.components.cards import show_heading
+
+show_heading("Launch", "")

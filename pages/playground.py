@@ -1,0 +1,5 @@
+"""Playground."""
+
+from pages.components.cards import show_heading
+
+show_heading("Playground", "")

@@ -1,0 +1,5 @@
+"""Principles."""
+
+from pages.components.cards import show_heading
+
+show_heading("Principles", "")

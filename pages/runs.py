@@ -1,0 +1,5 @@
+"""Runs."""
+
+from pages.components.cards import show_heading
+
+show_heading("Runs", "")

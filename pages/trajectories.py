@@ -1,0 +1,5 @@
+"""Trajectories."""
+
+from pages.components.cards import show_heading
+
+show_heading("Trajectories", "")
