@@ -17,6 +17,7 @@ PAGES = {
 
 st.set_page_config(page_title="LPD Studio", layout="wide", initial_sidebar_state="auto")
 st.html(STYLE)
+st.logo("docs/logo.svg", size="large")
 page = st.navigation(
     {
         section: [

@@ -12,6 +12,8 @@ from lpd_core.constitution import word_diff
 COMPARED_WORDS = 4000
 """Above this many words in either text a word-level difference takes too long to draw."""
 STYLE = """<style>
+.stMainBlockContainer { padding: 3.2rem 2.6rem 4rem; max-width: 1520px; }
+@media (max-width: 960px) { .stMainBlockContainer { padding: 3.2rem 1.2rem 3rem; } }
 .lpd-text, .lpd-diff {
   white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: isolate; max-height: 24rem; overflow-y: auto;
   padding: .6rem .8rem; border: 1px solid rgba(128,128,128,.28); border-radius: 6px; font-size: .92rem; line-height: 1.5;
