@@ -22,16 +22,15 @@ from typing import Any
 
 from lpd_core.corpus.chats import check_order
 from lpd_core.corpus.formats import FORMATS, Parsed, recognise, refuse_benchmark
-from lpd_core.corpus.reading import MAX_ROW_BYTES, file_kind, json_lines, json_list, parse_cell, shown
+from lpd_core.corpus.readers import READERS
+from lpd_core.corpus.reading import MAX_ROW_BYTES, file_kind, parse_cell, shown
 from lpd_core.corpus.rows import Place, Problem, RawRow, RowError, checked_meta, describe, listed, printable
 from lpd_core.corpus.splits import SPLITS, content_key, split_of
-from lpd_core.corpus.tables import csv_rows, parquet_rows
 from lpd_core.errors import DataError, suggest
 from lpd_core.types import Example, Message
 
 FIELDS = ("prompt", "messages", "gold", "id", "split", "meta")
 """The fields a mapping can fill from others."""
-READERS = {"lines": json_lines, "list": json_list, "csv": csv_rows, "parquet": parquet_rows}
 NAME = re.compile(r"[^/\\\x00-\x1f\ud800-\udfff]{1,80}")
 MAX_ID_LENGTH = 200
 DUPLICATE = "duplicate"
