@@ -46,4 +46,4 @@ demo-model: setup  ## rebuild the demo's world, tokenizer and model from nothing
 	$(PY) -m data.demo.builder all
 
 clean:
-	rm -rf $(VENV) data/runs data/lpd.duckdb* data/cache
+	rm -rf $(VENV) data/runs data/lpd.duckdb* data/cache data/resident

@@ -15,7 +15,7 @@ LAYERS = {
     "weighted_sft corpus store",
     4: "stage e_step cluster_step m_step evaluate gate curation exports report",
     5: "loop",
-    6: "build execution driver jobs preflight invariants rescore",
+    6: "build execution driver jobs preflight invariants rescore resident",
     7: "cli __main__",
 }
 RANK = {name: rank for rank, names in LAYERS.items() for name in names.split()}
@@ -103,6 +103,7 @@ def test_importing_the_engine_loads_no_heavy_library():
         "loop",
         "cli.app",
         "preflight",
+        "resident",
     ]
     code = (
         f"import sys\nfor m in {light!r}: __import__('lpd_core.' + m)\n"
