@@ -13,7 +13,7 @@ from typing import Any
 import streamlit as st
 
 from lpd_core.errors import UserError
-from pages.components import reads
+from pages.components import guard, reads
 from pages.components.text import clip
 
 RUN, ITERATION = "shared.run", "shared.iteration"
@@ -134,7 +134,7 @@ def author() -> str:
 
 def may_edit() -> bool:
     """Whether this visitor may start runs and edit: everybody, unless `LPD_EDIT_NEEDS_LOGIN` is set."""
-    return _signed_in() or os.environ.get("LPD_EDIT_NEEDS_LOGIN", "").lower() in ("", "0", "false", "no")
+    return _signed_in() or not guard.is_set("LPD_EDIT_NEEDS_LOGIN")
 
 
 def require_edit() -> None:
@@ -145,12 +145,17 @@ def require_edit() -> None:
         )
 
 
-def can_sign_in() -> bool:
-    """Whether a provider is configured (`[auth]` in .streamlit/secrets.toml)."""
-    try:
-        return "auth" in st.secrets
-    except FileNotFoundError:
-        return False
+def show_account() -> None:
+    """The way in and out, where a provider is configured (`[auth]` in .streamlit/secrets.toml)."""
+    if guard.has_login():
+        label, act = ("Sign out", st.logout) if _signed_in() else ("Sign in", sign_in)
+        st.button(label, on_click=act, type="tertiary", key="shared.account")
+
+
+def sign_in() -> None:
+    """Go to the provider."""
+    name = guard.provider()
+    st.login() if name == "default" else st.login(name)
 
 
 def _signed_in() -> bool:

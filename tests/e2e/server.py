@@ -25,8 +25,10 @@ FLAGS = (
 class Server:
     """`streamlit run app.py` on a home; can be stopped and started again on the same port."""
 
-    def __init__(self, home: Path):
+    def __init__(self, home: Path, *flags: str, **environment: str):
         self.home = home
+        self.flags = flags
+        self.environment = environment
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -39,8 +41,9 @@ class Server:
         log = open(self.home / "server.log", "ab")
         with log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(self.port)],
-                cwd=PROJECT, env={**os.environ, "LPD_HOME": str(self.home)}, stdout=log, stderr=log,
+                [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(self.port),
+                 *self.flags],
+                cwd=PROJECT, env={**os.environ, "LPD_HOME": str(self.home), **self.environment}, stdout=log, stderr=log,
             )  # fmt: skip
         give_up = time.monotonic() + 60
         while time.monotonic() < give_up:
