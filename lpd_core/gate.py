@@ -29,6 +29,7 @@ from lpd_core.constitution import (
 )
 from lpd_core.errors import EditRefused, UserError
 from lpd_core.store import RunFolder, Store, constitutions, results
+from lpd_core.types import Clustering
 
 CHARACTERS_A_TOKEN = 4
 """To estimate the tokens of a text that replaces a principle."""
@@ -58,6 +59,13 @@ def found(store: Store, run_id: str, iteration: int) -> Constitution:
     missing = [m.principle_id for members in groups for m in members if m.principle_id not in texts]
     if missing:
         texts |= constitutions.text_lookup(store, missing)
+    return as_found(store, run_id, iteration, clustering, texts)
+
+
+def as_found(
+    store: Store, run_id: str, iteration: int, clustering: Clustering, texts: Mapping[str, str]
+) -> Constitution:
+    """The constitution that a clustering, or a part of it, proposes; pinned entries keep their labels and notes."""
     pinned = {entry.entry_id: entry for entry in constitutions.pinned_entries(store, run_id, iteration - 1)}
     base = from_clustering(clustering, texts, pinned)
     carried = {
@@ -93,8 +101,18 @@ def now() -> str:
 def open_review(store: Store, run_id: str, iteration: int) -> Review:
     """Read what edits and previews of an iteration need. Raises `UserError` before its clustering."""
     log = history(store, run_id, iteration)
-    replaces = RunFolder(store.runs / run_id).config().cluster.label != "none"
+    replaces = replaces_texts(store, run_id)
     return Review(run_id, iteration, log, _index(store, run_id, iteration, log.current, replaces), replaces)
+
+
+def replaces_texts(store: Store, run_id: str) -> bool:
+    """Whether the M-step trains on the entries' texts in place of the principles as they were mined."""
+    return RunFolder(store.runs / run_id).config().cluster.label != "none"
+
+
+def token_length(text: str) -> int:
+    """The tokens of a text, estimated from its length."""
+    return -(-len(text) // CHARACTERS_A_TOKEN)
 
 
 def _index(
@@ -109,8 +127,7 @@ def _index(
             [run_id, iteration],
         ).fetchall()
     columns = list(zip(*rows, strict=True)) or [(), (), (), ()]
-    length = (lambda text: -(-len(text) // CHARACTERS_A_TOKEN)) if replaces else None
-    return index_trajectories(constitution, *columns, token_length=length)
+    return index_trajectories(constitution, *columns, token_length=token_length if replaces else None)
 
 
 def effect_of(review: Review, before: Constitution, after: Constitution) -> Impact:

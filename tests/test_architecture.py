@@ -13,7 +13,7 @@ LAYERS = {
     2: "prompts scoring constitution metrics parts model_files",
     3: "samplers linkage reciprocal hierarchy clustering similar keywords layout embedding label_mask training "
     "weighted_sft corpus store",
-    4: "stage e_step cluster_step m_step evaluate gate curation exports report",
+    4: "stage e_step cluster_step m_step evaluate gate focus curation exports report",
     5: "loop",
     6: "build execution driver jobs preflight invariants rescore resident",
     7: "cli __main__",

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lpd_core import curation, gate
+from lpd_core import curation, focus, gate
 from lpd_core.cli.constitution import LARGEST, Iteration, app, open_run
 from lpd_core.cli.options import Author, Json, Run
 from lpd_core.cli.output import show, table
@@ -56,7 +56,7 @@ def _value(name: str, text: str) -> Any:
     return [part for part in text.split(",") if part] if name in LISTS else text
 
 
-def _operation(store: Store, review: gate.Review, op: str, pairs: list[str] | None) -> dict[str, Any]:
+def _operation(store: Store, run_id: str, t: int, op: str, pairs: list[str] | None) -> dict[str, Any]:
     """The arguments of an operation; a split by k or threshold is turned into groups."""
     args = _arguments(pairs)
     ways = [name for name in ("k", "threshold", "groups") if name in args]
@@ -73,8 +73,8 @@ def _operation(store: Store, review: gate.Review, op: str, pairs: list[str] | No
         k = int(text)
     else:
         threshold = _finite(text)
-    here = review.history.current
-    parts = curation.split_groups(store, review.run_id, review.iteration, here, args["id"], k, threshold)
+    here = gate.current(store, run_id, t)
+    parts = curation.split_groups(store, run_id, t, here, args["id"], k, threshold)
     return {**args, "groups": parts}
 
 
@@ -118,16 +118,15 @@ def edit(
 ) -> None:  # fmt: skip
     """One edit: it is checked, its effect is told, and it is appended to the log."""
     store, folder, t = open_run(run_id, iteration)
-    review = gate.open_review(store, folder.run_id, t)
-    args = _operation(store, review, op, arguments)
-    _make(store, review, op, args, author, reason, json_)
+    args = _operation(store, folder.run_id, t, op, arguments)
+    _make(store, folder.run_id, t, op, args, author, reason, json_)
 
 
 def _make(
-    store: Store, review: gate.Review, op: str, args: dict[str, Any], author: str, reason: str, as_json: bool
+    store: Store, run_id: str, t: int, op: str, args: dict[str, Any], author: str, reason: str, as_json: bool
 ) -> None:
-    after, effect = gate.edit_with_impact(store, review, op, args, author, reason)
-    seq = len(after.history.edits)
+    review, effect = focus.edit_with_impact(store, run_id, t, op, args, author, reason)
+    seq = len(review.history.edits)
     value = {"seq": seq, "op": op, **_impact(effect, review)}
     show(value, as_json, f"edit {seq} ({op}): {_impact_text(effect, review)}")
 
@@ -147,11 +146,13 @@ def preview(
 ) -> None:
     """What an edit, or an approval, would do to the training set; nothing is changed."""
     store, folder, t = open_run(run_id, iteration)
-    review = gate.open_review(store, folder.run_id, t)
     if op is None:
+        review = gate.open_review(store, folder.run_id, t)
         effect = gate.effect_of(review, review.history.base, review.history.current)
     else:
-        effect = gate.preview(review, op, _operation(store, review, op, arguments))[1]
+        args = _operation(store, folder.run_id, t, op, arguments)
+        review = focus.review_for(store, folder.run_id, t, op, args)
+        effect = gate.preview(review, op, args)[1]
     value, text = _impact(effect, review), _impact_text(effect, review)
     if rescore:
         from lpd_core.rescore import rescore as score_again
@@ -167,7 +168,7 @@ def preview(
 
 def _log_step(op: str, run_id: str, iteration: int | None, author: str, as_json: bool) -> None:
     store, folder, t = open_run(run_id, iteration)
-    _make(store, gate.open_review(store, folder.run_id, t), op, {}, author, "", as_json)
+    _make(store, folder.run_id, t, op, {}, author, "", as_json)
 
 
 @app.command("undo", epilog="Example: python -m lpd_core constitution undo last")

@@ -16,6 +16,7 @@ from lpd_core.constitution.impact import (
     impact,
     index_trajectories,
     reanchor,
+    with_rest,
 )
 from lpd_core.constitution.imports import Imported, additions, read_principles
 from lpd_core.constitution.lineage import Lineage, discovery_rate, match, successors
@@ -79,5 +80,6 @@ __all__ = [
     "tally",
     "to_markdown",
     "to_yaml",
+    "with_rest",
     "word_diff",
 ]

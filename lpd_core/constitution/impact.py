@@ -69,6 +69,8 @@ class TrajectoryIndex:
     anchor: Constitution
     kept_by_prompt: np.ndarray
     kept_tokens: int
+    rest_rows: int = 0
+    """Trajectories that the training set holds besides those indexed, whatever is edited."""
 
     def rows_of(self, principle_id: str) -> np.ndarray:
         """The row numbers of a principle's trajectories."""
@@ -108,6 +110,22 @@ def index_trajectories(
     return _anchored(as_mined, constitution, _changes(as_mined, texts))
 
 
+def with_rest(
+    index: TrajectoryIndex, beside: Mapping[str, int], rest_rows: int, rest_tokens: int
+) -> TrajectoryIndex:
+    """The index of some principles' trajectories, counting with those of all others, which no edit changes.
+
+    `rest_rows` and `rest_tokens` are what those bring to the training set, `beside` how many of them each
+    prompt of the index has."""
+    own = np.array([beside.get(prompt_id, 0) for prompt_id in index.prompt_ids], dtype=np.int64)
+    return replace(
+        index,
+        kept_by_prompt=index.kept_by_prompt + own,
+        kept_tokens=index.kept_tokens + rest_tokens,
+        rest_rows=rest_rows - int(own.sum()),
+    )
+
+
 def reanchor(index: TrajectoryIndex, constitution: Constitution) -> TrajectoryIndex:
     """The index brought to another state: previews cost what changed since the state it was brought to."""
     return _anchored(index, constitution, _between(index, index.anchor, constitution))
@@ -123,8 +141,8 @@ def impact(before: Constitution, after: Constitution, index: TrajectoryIndex) ->
         relabelled=sum(c.trajectories for c in changes if c.before is not None and c.after is not None),
         lost=sum(c.trajectories for c in changes if c.after is None),
         regained=sum(c.trajectories for c in changes if c.before is None),
-        rows_before=int(here.kept_by_prompt.sum()),
-        rows_after=int(there.kept_by_prompt.sum()),
+        rows_before=int(here.kept_by_prompt.sum()) + index.rest_rows,
+        rows_after=int(there.kept_by_prompt.sum()) + index.rest_rows,
         tokens_before=here.kept_tokens,
         tokens_after=there.kept_tokens,
         prompts_lost=tuple(sorted(index.prompt_ids[number] for number in emptied)),

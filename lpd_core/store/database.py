@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,13 +36,22 @@ class Database:
         self.lock_seconds = lock_seconds
         self._lock_path = self.path.with_name(self.path.name + ".lock")
         self._migrated = False
+        self._open = threading.local()
 
     @contextmanager
     def read(self) -> Iterator[Any]:
-        """A read-only connection; results must be fetched before the block ends."""
+        """A read-only connection; results must be fetched before the block ends. Reads inside it share it."""
+        shared = getattr(self._open, "connection", None)
+        if shared is not None:
+            yield shared
+            return
         self._ensure()
         with self._locked(fcntl.LOCK_SH), self._connected(read_only=True) as connection:
-            yield connection
+            self._open.connection = connection
+            try:
+                yield connection
+            finally:
+                self._open.connection = None
 
     @contextmanager
     def write(self) -> Iterator[Any]:
