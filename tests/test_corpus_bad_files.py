@@ -180,6 +180,24 @@ field_names = st.sampled_from(
 ) | st.sampled_from(
     ["input", "output", "conversations", "question", "instances", "id", "_id", "split", "meta", "system"]
 )
+field_names |= (
+    st.sampled_from(
+        ["completions", "completion", "info", "summaries", "choice", "post", "summary", "text_a", "text_b"]
+    )
+    | st.sampled_from(
+        [
+            "preferred_text",
+            "preferred",
+            "response_a",
+            "response_b",
+            "turns",
+            "question_id",
+            "reference",
+            "key",
+        ]
+    )
+    | st.sampled_from(["instruction_id_list", "dataset", "generator", "answer_id", "choices", "comparisons"])
+)
 turns = st.fixed_dictionaries(
     {},
     optional={
@@ -200,6 +218,7 @@ def check_reads_or_refuses(content: bytes, name: str, **options) -> None:
     with tempfile.TemporaryDirectory() as folder:
         try:
             corpus = read_corpus(write(Path(folder), content, name), skip_bad=True, **options)
+            read_corpus(Path(folder) / name, skip_bad=True, evaluation=True)
         except DataError as error:
             assert str(error).isprintable()
             return

@@ -1,8 +1,8 @@
 """Corpora: a data file becomes validated examples (prompt turns, gold response, split). Writes nothing.
 
-`importing` is the way in; `reading` and `tables` turn files into rows, `formats` turns rows into prompts and
-golds, `chats` and `rows` hold the checks, `splits` the held-out split, `contamination` the comparison with
-benchmarks. Knows no store, model or setting.
+`importing` is the way in; `reading`, `tables` and `readers` turn files into rows, `formats`, `comparisons` and
+`benchmarks` turn rows into prompts and golds, `filtering` leaves some out, `chats` and `rows` hold the checks,
+`splits` the held-out split, `contamination` the comparison with benchmarks. Knows no store, model or setting.
 """
 
 from lpd_core.corpus.contamination import (
@@ -12,13 +12,15 @@ from lpd_core.corpus.contamination import (
     prompts_as_benchmark,
     read_benchmark,
 )
-from lpd_core.corpus.formats import FORMATS
+from lpd_core.corpus.filtering import Limits, find_drops
+from lpd_core.corpus.formats import EVALUATION_FORMATS, FORMATS
 from lpd_core.corpus.importing import FIELDS, Corpus, read_corpus
 from lpd_core.corpus.reading import MAX_ROW_BYTES
 from lpd_core.corpus.rows import Problem
 from lpd_core.corpus.splits import SPLITS, content_key, split_of
 
 __all__ = [
+    "EVALUATION_FORMATS",
     "FIELDS",
     "FORMATS",
     "MAX_ROW_BYTES",
@@ -26,9 +28,11 @@ __all__ = [
     "BenchmarkPrompt",
     "Contamination",
     "Corpus",
+    "Limits",
     "Problem",
     "content_key",
     "find_contamination",
+    "find_drops",
     "prompts_as_benchmark",
     "read_benchmark",
     "read_corpus",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lpd_core.corpus.formats import BENCHMARKS
+from lpd_core.corpus.benchmarks import benchmark_of
 from lpd_core.corpus.readers import READERS
 from lpd_core.corpus.reading import MAX_ROW_BYTES, file_kind, shown
 from lpd_core.errors import DataError
@@ -116,7 +116,7 @@ def read_benchmark(path: str | os.PathLike[str], name: str | None = None) -> lis
         if not texts:
             wanted = ", ".join((*TEXT_FIELDS, "messages", "turns"))
             raise DataError(f"{shown(path)}: {row.place.text} holds no prompt; it needs one of {wanted}")
-        benchmark = name or _benchmark_of(row.value) or path.stem
+        benchmark = name or benchmark_of(row.value) or path.stem
         key = next((str(row.value[k]) for k in KEY_FIELDS if row.value.get(k) is not None), row.place.key)
         prompts += [BenchmarkPrompt(benchmark, key, text) for text in texts]
     return prompts
@@ -130,10 +130,6 @@ def _texts(row: Mapping[str, Any]) -> list[str]:
         turns = [turn for turn in row["messages"] if isinstance(turn, dict) and turn.get("role") == "user"]
         return [turn["content"] for turn in turns if isinstance(turn.get("content"), str)]
     return [row[field] for field in TEXT_FIELDS if isinstance(row.get(field), str)][:1]
-
-
-def _benchmark_of(row: Mapping[str, Any]) -> str | None:
-    return next((name for name, marks in BENCHMARKS.items() if marks <= row.keys()), None)
 
 
 def prompts_as_benchmark(name: str, examples: Iterable[Example]) -> list[BenchmarkPrompt]:

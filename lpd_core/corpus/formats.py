@@ -6,32 +6,18 @@ A row becomes a `Parsed`; its own `id`, `split` and `meta` are read by `importin
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from lpd_core.corpus import benchmarks, comparisons
 from lpd_core.corpus.chats import chat_turns, prompt_turns, split_reply, transcript_turns
-from lpd_core.corpus.rows import RowError, checked_text, describe, given
+from lpd_core.corpus.rows import Parsed, RowError, checked_text, describe, given, kept, one_turn
 from lpd_core.types import Message
 
 Row = Mapping[str, Any]
 
 PROMPT = ("prompt", "messages")
-GOLD = ("gold", "response", "answer", "chosen", "output", "summary", "reference")
-BENCHMARKS = {
-    "IFEval": {"prompt", "instruction_id_list"},
-    "MT-Bench": {"question_id", "turns"},
-    "MT-Bench's reference answers": {"answer_id", "choices"},
-    "AlpacaEval": {"instruction", "dataset", "generator"},
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Parsed:
-    """A row's prompt and gold, and what the format knows beyond them."""
-
-    messages: tuple[Message, ...]
-    gold: str
-    meta: dict[str, Any] = field(default_factory=dict)
+GOLD = ("gold", "response", "answer", "chosen", "output", "summary", "reference", "completion")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +26,14 @@ class Format:
 
     recognises: Callable[[Row], bool]
     parse: Callable[[Row], Parsed]
+    own_split: bool = True
+    """Whether a field `split` names one of ours, and is not the source's own business."""
 
 
-def refuse_benchmark(row: Row) -> None:
-    """Raises `RowError` for a row of a known benchmark: those measure, and are never learned from."""
-    for name, marks in BENCHMARKS.items():
-        if marks <= row.keys():
-            reason = f"a row of {name}, a benchmark: for evaluation only, never imported as a corpus"
-            raise RowError("benchmark", reason)
-
-
-def recognise(row: Row) -> str | None:
-    """The name of the first format that a row's fields fit."""
-    return next((name for name, shape in FORMATS.items() if shape.recognises(row)), None)
+def recognise(row: Row, evaluation: bool = False) -> str | None:
+    """The name of the first format that a row's fields fit; benchmarks among them for evaluation only."""
+    shapes = {**EVALUATION_FORMATS, **FORMATS} if evaluation else FORMATS
+    return next((name for name, shape in shapes.items() if shape.recognises(row)), None)
 
 
 def _has(row: Row, *alternatives: str) -> bool:
@@ -61,23 +42,14 @@ def _has(row: Row, *alternatives: str) -> bool:
 
 def _gold(row: Row, names: tuple[str, ...]) -> str:
     name = given(row, names, fills="gold")
+    if isinstance(row[name], list):  # a reply as a chat: TRL's conversational completion
+        return split_reply(chat_turns(row[name], name), name)[1]
     return checked_text(row[name], repr(name))
-
-
-def _kept(row: Row, *names: str) -> dict[str, Any]:
-    """Those of the fields that say something: neither null nor blank."""
-    values = {name: row.get(name) for name in names}
-    return {name: value for name, value in values.items() if value is not None and str(value).strip()}
 
 
 def _prompt(row: Row) -> tuple[Message, ...]:
     name = given(row, PROMPT, fills="prompt")
     return prompt_turns(row[name], name)
-
-
-def _joined(*texts: str) -> tuple[Message, ...]:
-    """One user turn: the texts, a blank line between."""
-    return ({"role": "user", "content": "\n\n".join(texts)},)
 
 
 def _parse_generic(row: Row) -> Parsed:
@@ -88,9 +60,9 @@ def _parse_instruction(row: Row) -> Parsed:
     """Dolly and Alpaca: the instruction, then its context or input if there is one."""
     name = given(row, ("instruction",))
     instruction = checked_text(row[name], repr(name))
-    contexts = [checked_text(text, "the context") for text in _kept(row, "context", "input").values()]
+    contexts = [checked_text(text, "the context") for text in kept(row, "context", "input").values()]
     gold = _gold(row, ("response", "output"))
-    return Parsed(_joined(instruction, *contexts), gold, _kept(row, "category"))
+    return Parsed(one_turn(instruction, *contexts), gold, kept(row, "category"))
 
 
 def _parse_self_instruct(row: Row) -> Parsed:
@@ -100,7 +72,7 @@ def _parse_self_instruct(row: Row) -> Parsed:
         reason = f"'instances' is {describe(instances)}, must be a list of {{input, output}} objects"
         raise RowError("wrong_type", reason)
     parsed = _parse_instruction({"instruction": row.get("instruction"), **instances[0]})
-    return Parsed(parsed.messages, parsed.gold, _kept(row, "name", "is_classification"))
+    return Parsed(parsed.messages, parsed.gold, kept(row, "name", "is_classification"))
 
 
 def _parse_transcripts(row: Row) -> Parsed:
@@ -124,7 +96,8 @@ def _parse_preference(row: Row) -> Parsed:
     else:
         messages, gold = split_reply(chat_turns(chosen, name), name)
         messages = messages or _prompt(row)
-    return Parsed(messages, gold, {"rejected": rejected} if rejected else {})
+    scores = kept(row, "score_chosen", "score_rejected")
+    return Parsed(messages, gold, {**scores, "rejected": rejected} if rejected else scores)
 
 
 def _last_text(value: Any) -> str | None:
@@ -153,8 +126,8 @@ def _parse_hotpot(row: Row) -> Parsed:
     """HotpotQA: the paragraphs, each under its title, then the question."""
     name = given(row, ("question",))
     question = checked_text(row[name], repr(name))
-    messages = _joined(*_paragraphs(row.get("context")), question)
-    return Parsed(messages, _gold(row, ("answer",)), _kept(row, "type", "level"))
+    messages = one_turn(*_paragraphs(row.get("context")), question)
+    return Parsed(messages, _gold(row, ("answer",)), kept(row, "type", "level"))
 
 
 def _paragraphs(context: Any) -> list[str]:
@@ -181,6 +154,13 @@ def _is_text_pair(row: Row) -> bool:
 FORMATS: Mapping[str, Format] = {
     "sharegpt": Format(lambda row: _has(row, "conversations"), _parse_sharegpt),
     "hotpot": Format(_is_question, _parse_hotpot),
+    "ultrafeedback": Format(comparisons.has_scored_completions, comparisons.parse_ultrafeedback),
+    "tldr-comparison": Format(
+        comparisons.is_summary_comparison, comparisons.parse_summary_comparison, own_split=False
+    ),
+    "tldr": Format(comparisons.is_post, comparisons.parse_post),
+    "annotated-pairs": Format(comparisons.is_annotated_pair, comparisons.parse_annotated_pair),
+    "icai": Format(comparisons.is_icai_pair, comparisons.parse_icai_pair),
     "self-instruct": Format(
         lambda row: _has(row, "instruction") and _has(row, "instances"), _parse_self_instruct
     ),
@@ -190,4 +170,13 @@ FORMATS: Mapping[str, Format] = {
         lambda row: _has(row, "instruction") and _has(row, "response", "output"), _parse_instruction
     ),
     "generic": Format(lambda row: _has(row, *PROMPT) and _has(row, *GOLD), _parse_generic),
+}
+
+# Read only as evaluation data, where they are tried before the others.
+EVALUATION_FORMATS: Mapping[str, Format] = {
+    "ifeval": Format(lambda row: benchmarks.benchmark_of(row) == "IFEval", benchmarks.parse_ifeval),
+    "mt-bench": Format(lambda row: benchmarks.benchmark_of(row) == "MT-Bench", benchmarks.parse_mt_bench),
+    "alpaca-eval": Format(
+        lambda row: benchmarks.benchmark_of(row) == "AlpacaEval", benchmarks.parse_alpaca_eval
+    ),
 }

@@ -1,11 +1,11 @@
 """From a file to a corpus: every row checked, bad ones listed with their line, nothing written.
 
 A row with the prompt and the gold of an earlier one is a duplicate: left out, listed and counted, but no
-ground for refusing the file. The same prompt with another gold is a second example. A prompt that stands in
-two splits is a bad row (what is held out must not be mined).
+ground for refusing the file; nor are rows that the wanted filters leave out. The same prompt with another gold
+is a second example. A prompt that stands in two splits is a bad row (what is held out must not be mined).
 `dataset_id` names the content and how it was read: the first 12 hex digits of a SHA-256 over name, file
-digest, format, mapping and split. `prompt_id` is "<dataset_id>:<id>", with the row's own id or, without one,
-its place ("line7" in lines and CSV, "row7" in lists and Parquet).
+digest, format, mapping, split and filters. `prompt_id` is "<dataset_id>:<id>", with the row's own id or,
+without one, its place ("line7" in lines and CSV, "row7" in lists and Parquet).
 """
 
 from __future__ import annotations
@@ -15,16 +15,29 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from lpd_core.corpus.benchmarks import read_references, refuse_answers, refuse_benchmark
 from lpd_core.corpus.chats import check_order
-from lpd_core.corpus.formats import FORMATS, Parsed, recognise, refuse_benchmark
+from lpd_core.corpus.contamination import BenchmarkPrompt
+from lpd_core.corpus.filtering import DROPPED, Limits, find_drops
+from lpd_core.corpus.formats import EVALUATION_FORMATS, FORMATS, Format, recognise
 from lpd_core.corpus.readers import READERS
 from lpd_core.corpus.reading import MAX_ROW_BYTES, file_kind, parse_cell, shown
-from lpd_core.corpus.rows import Place, Problem, RawRow, RowError, checked_meta, describe, listed, printable
+from lpd_core.corpus.rows import (
+    Parsed,
+    Place,
+    Problem,
+    RawRow,
+    RowError,
+    checked_meta,
+    describe,
+    listed,
+    printable,
+)
 from lpd_core.corpus.splits import SPLITS, content_key, split_of
 from lpd_core.errors import DataError, suggest
 from lpd_core.types import Example, Message
@@ -34,6 +47,8 @@ FIELDS = ("prompt", "messages", "gold", "id", "split", "meta")
 NAME = re.compile(r"[^/\\\x00-\x1f\ud800-\udfff]{1,80}")
 MAX_ID_LENGTH = 200
 DUPLICATE = "duplicate"
+HARMLESS = (DUPLICATE, *DROPPED)
+"""Reasons for which a row is left out without being bad."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +65,26 @@ class Corpus:
     counts: Mapping[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a file's rows are understood and which are left out. `evaluation` lets benchmarks in and puts every
+    row in the test split; `references` are MT-Bench's answers by question id."""
+
+    format: str = "auto"
+    split: str = "auto"
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    evaluation: bool = False
+    references: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    benchmarks: Sequence[BenchmarkPrompt] = ()
+
+    def identity(self) -> list[Any]:
+        """What of it decides the examples, as JSON values; only what is set beyond the first three."""
+        prompts = [[p.benchmark, p.key, p.text] for p in self.benchmarks]
+        more = [self.evaluation, dict(self.references), self.limits.described(), prompts]
+        return [self.format, sorted(self.mapping.items()), self.split, *([more] if any(more) else [])]
+
+
 def read_corpus(
     path: str | os.PathLike[str],
     *,
@@ -60,39 +95,63 @@ def read_corpus(
     mapping: Mapping[str, str] | None = None,
     max_row_bytes: int = MAX_ROW_BYTES,
     license: str | None = None,
+    evaluation: bool = False,
+    references: str | os.PathLike[str] | None = None,
+    limits: Limits | None = None,
+    benchmarks: Sequence[BenchmarkPrompt] = (),
 ) -> Corpus:
     """Read a JSONL, JSON, CSV or Parquet file. `format` names the row format ("auto": by the first row that
     fits one), `split` puts every row in one split ("auto": the row's own, else by a hash of the prompt), and
-    `mapping` fills a field from another ({"gold": "answer"}).
+    `mapping` fills a field from another ({"gold": "answer"}). `evaluation` reads benchmarks too, all as test;
+    `references` is MT-Bench's file of reference answers. Rows outside the `limits`, and those that repeat a
+    prompt of the `benchmarks`, are left out and counted.
 
     Raises `DataError` for an unusable file or setting, for any bad row unless `skip_bad`, and if no row is
     left; its `problems` lists every bad row."""
     path = Path(path)
     mapping = dict(mapping or {})
-    _check_settings(format, split, mapping, max_row_bytes)
+    _check_settings(format, split, mapping, max_row_bytes, evaluation)
     kind = file_kind(path)
     name = _checked_name(path.stem if name is None else name)
+    reading = Reading(
+        format,
+        "test" if evaluation else split,
+        mapping,
+        evaluation,
+        read_references(references) if references else {},
+        limits or Limits(),
+        benchmarks,
+    )
     try:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         if format == "auto":
-            format = _detect(READERS[kind](path, max_row_bytes), mapping)
-        identity = json.dumps([name, sha256, format, sorted(mapping.items()), split])
+            reading = replace(reading, format=_detect(READERS[kind](path, max_row_bytes), reading))
+        identity = json.dumps([name, sha256, *reading.identity()])
         dataset_id = hashlib.sha256(identity.encode()).hexdigest()[:12]
-        collection = Collection(dataset_id, format, split, mapping)
+        collection = Collection(dataset_id, reading)
         for row in READERS[kind](path, max_row_bytes):
             collection.add(row)
     except OSError as cause:
         raise DataError(f"{shown(path)} cannot be read: {cause.strerror or cause}") from cause
+    collection.filter()
     _refuse(path, collection, skip_bad)
     problems = tuple(collection.problems)
     counts = Counter(problem.kind for problem in problems)
-    return Corpus(dataset_id, name, format, sha256, license, tuple(collection.examples), problems, counts)
+    examples = tuple(collection.examples)
+    return Corpus(dataset_id, name, reading.format, sha256, license, examples, problems, counts)
 
 
-def _check_settings(format: str, split: str, mapping: Mapping[str, str], max_row_bytes: int) -> None:
-    if format != "auto" and format not in FORMATS:
-        raise DataError(f"unknown format {format!r}; {suggest(format, ('auto', *FORMATS))}")
+def _check_settings(
+    format: str, split: str, mapping: Mapping[str, str], max_row_bytes: int, evaluation: bool
+) -> None:
+    if format in EVALUATION_FORMATS and not evaluation:
+        raise DataError(f"format {format!r} is a benchmark's: for evaluation only; import it with --eval")
+    formats = {**FORMATS, **(EVALUATION_FORMATS if evaluation else {})}
+    if format != "auto" and format not in formats:
+        raise DataError(f"unknown format {format!r}; {suggest(format, ('auto', *formats))}")
+    if evaluation and split not in ("auto", "test"):
+        raise DataError(f"evaluation data is always test, split {split!r} cannot be; drop --split or --eval")
     if split != "auto" and split not in SPLITS:
         raise DataError(f"unknown split {split!r}; {suggest(split, ('auto', *SPLITS))}")
     for target in mapping:
@@ -109,36 +168,43 @@ def _checked_name(name: str) -> str:
     return name
 
 
-def _detect(rows: Iterator[RawRow], mapping: Mapping[str, str]) -> str:
+def _detect(rows: Iterator[RawRow], reading: Reading) -> str:
     """The format of the first row that fits one; generic if none does: then each row says what it lacks."""
     for row in rows:
         try:
-            fields = _fields(row, mapping)
+            fields = _fields(row, reading)
         except RowError:
             continue
-        found = recognise(fields)
+        found = recognise(fields, reading.evaluation)
         if found:
             return found
     return "generic"
 
 
-def _fields(row: RawRow, mapping: Mapping[str, str]) -> dict[str, Any]:
+def _fields(row: RawRow, reading: Reading) -> dict[str, Any]:
     """The row's fields under the names the formats know."""
     if row.error:
         raise row.error
-    refuse_benchmark(row.value)
+    mapping = reading.mapping
+    (refuse_answers if reading.evaluation else refuse_benchmark)(row.value)
     for target, source in mapping.items():
         if source not in row.value:
             reason = f"no {printable(source)!r} (mapped to {target}); the row has: {listed(row.value)}"
             raise RowError("missing_field", f"{reason}; name the right field with --map {target}=FIELD")
     kept = {name: value for name, value in row.value.items() if name not in mapping.values()}
+    reference = reading.references.get(str(row.value.get("question_id")))
+    kept |= {"reference": reference} if reference else {}
     return kept | {target: row.value[source] for target, source in mapping.items()}
 
 
 def _refuse(path: Path, collection: Collection, skip_bad: bool) -> None:
     """Raise the one line that says what is wrong, if anything that matters is."""
     good = len(collection.examples)
-    problems = [problem for problem in collection.problems if problem.kind != DUPLICATE]
+    problems = [problem for problem in collection.problems if problem.kind not in HARMLESS]
+    if not good and collection.problems and not problems:
+        reasons = Counter(problem.kind for problem in collection.problems)
+        told = ", ".join(f"{count} {kind}" for kind, count in reasons.items())
+        raise DataError(f"{shown(path)}: every row is left out ({told}); loosen the filters")
     if not good and not problems:
         raise DataError(f"{shown(path)} holds no rows, only blank lines, a header or an empty list")
     if not problems or (skip_bad and good):
@@ -157,12 +223,10 @@ class Collection:
     """The examples and problems gathered so far, and what is needed to notice repetitions."""
 
     dataset_id: str
-    format: str
-    split: str
-    mapping: Mapping[str, str]
+    reading: Reading
     examples: list[Example] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    _ids: dict[str, Place] = field(default_factory=dict)
+    _ids: dict[str, Place] = field(default_factory=dict)  # in the order of the examples
     _prompts: dict[str, tuple[str, dict[str, Place]]] = field(default_factory=dict)  # split, place by gold
 
     def add(self, row: RawRow) -> None:
@@ -172,20 +236,34 @@ class Collection:
         except RowError as error:
             self.problems.append(Problem(row.place.line, error.reason, error.kind, row.place.text))
 
+    def filter(self) -> None:
+        """Leave out what the limits and benchmarks forbid, listed with the problems in file order."""
+        drops = find_drops(self.examples, self.reading.limits, self.reading.benchmarks)
+        places = dict(zip((e.prompt_id for e in self.examples), self._ids.values(), strict=True))
+        for prompt_id, drop in drops.items():
+            place = places[prompt_id]
+            self.problems.append(Problem(place.line, drop.reason, drop.kind, place.text))
+        self.problems.sort(key=lambda problem: problem.line)
+        self.examples = [e for e in self.examples if e.prompt_id not in drops]
+
     def _example(self, row: RawRow) -> Example:
-        fields = _fields(row, self.mapping)
-        parsed = FORMATS[self.format].parse(fields)
+        fields = _fields(row, self.reading)
+        parsed = self._format.parse(fields)
         check_order(parsed.messages)
-        key = _row_id(fields, row.place)
+        key = _row_id(fields, row.place, parsed.key)
         split = self._split(fields, parsed.messages)
         meta = _meta(fields, parsed)
         self._refuse_repetition(row.place, key, parsed, split)
         return Example(self.dataset_id, f"{self.dataset_id}:{key}", parsed.messages, parsed.gold, split, meta)
 
+    @property
+    def _format(self) -> Format:
+        return FORMATS.get(self.reading.format) or EVALUATION_FORMATS[self.reading.format]
+
     def _split(self, fields: Mapping[str, Any], messages: tuple[Message, ...]) -> str:
-        if self.split != "auto":
-            return self.split
-        own = fields.get("split")
+        if self.reading.split != "auto":
+            return self.reading.split
+        own = fields.get("split") if self._format.own_split else None
         if own in (None, ""):
             return split_of(messages)
         if own not in SPLITS:
@@ -209,8 +287,10 @@ class Collection:
         self._ids[key] = golds[parsed.gold] = place
 
 
-def _row_id(fields: Mapping[str, Any], place: Place) -> str:
-    own = next((fields[name] for name in ("id", "_id") if fields.get(name) not in (None, "")), None)
+def _row_id(fields: Mapping[str, Any], place: Place, own: Any) -> str:
+    """The row's id: the format's `own`, else a field id or _id, else its place."""
+    if own is None:
+        own = next((fields[name] for name in ("id", "_id") if fields.get(name) not in (None, "")), None)
     if own is None:
         return place.key
     if isinstance(own, bool) or not isinstance(own, str | int):

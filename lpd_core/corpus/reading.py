@@ -23,6 +23,7 @@ BOM = b"\xef\xbb\xbf"
 SKIP_BYTES = 2**20
 PACKED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2"}
 LINE_HINT = "; every line must be one JSON object, or the whole file one JSON list, named .json"
+PAIRS_MARK = re.compile(rb'"(?:annotators|comparisons)"\s*:')
 
 # A whole string or one structural sign; possessive, so that a long string can neither backtrack nor overflow.
 TOKEN = re.compile(rb'"(?:[^"\\\n]++|\\.)*+"|["\[\]{},]')
@@ -39,7 +40,8 @@ class Line:
 
 
 def file_kind(path: Path) -> str:
-    """What the file is, by content first, then by name: parquet, csv, list (one JSON list) or lines.
+    """What the file is, by content first, then by name: parquet, csv, list (one JSON list), pairs (one object of
+    annotated pairs) or lines.
 
     Raises `DataError` for a path that is no readable, non-empty file, and for packed or UTF-16 files."""
     try:
@@ -78,8 +80,12 @@ def _kind_of_content(path: Path, head: bytes) -> str:
         raise DataError(f"{shown(path)} ends in .parquet but is no Parquet file; rename or rebuild it")
     if suffix == ".csv":
         return "csv"
-    is_list = head.removeprefix(BOM).lstrip().startswith(b"[") and suffix not in (".jsonl", ".ndjson")
-    return "list" if is_list else "lines"
+    start = head.removeprefix(BOM).lstrip()
+    if suffix in (".jsonl", ".ndjson"):
+        return "lines"
+    if start.startswith(b"{") and PAIRS_MARK.search(start):
+        return "pairs"
+    return "list" if start.startswith(b"[") else "lines"
 
 
 def bounded_lines(file: BinaryIO, limit: int) -> Iterator[Line]:

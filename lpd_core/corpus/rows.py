@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from lpd_core.types import Message
 
 MAX_META_DEPTH = 32
 KINDS = {
@@ -60,6 +62,27 @@ class Problem:
         return f"{self.place}: {self.reason}"
 
 
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A row's prompt and gold, what the format knows beyond them, and its id if the format has its own."""
+
+    messages: tuple[Message, ...]
+    gold: str
+    meta: dict[str, Any] = field(default_factory=dict)
+    key: Any = None
+
+
+def one_turn(*texts: str) -> tuple[Message, ...]:
+    """One user turn: the texts, a blank line between."""
+    return ({"role": "user", "content": "\n\n".join(texts)},)
+
+
+def kept(row: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Those of the fields that say something: neither null nor blank."""
+    values = {name: row.get(name) for name in names}
+    return {name: value for name, value in values.items() if value is not None and str(value).strip()}
+
+
 def printable(text: str, limit: int = 60) -> str:
     """The text for a one-line message: cut at `limit`, escaped if it holds control or broken characters."""
     cut = text if len(text) <= limit else text[: limit - 1] + "…"
@@ -92,6 +115,14 @@ def given(row: Mapping[str, Any], names: tuple[str, ...], fills: str | None = No
     aliases = f" (or {', '.join(names[1:])})" if len(names) > 1 else ""
     mend = f"; name the right field with --map {fills}=FIELD" if fills else ""
     raise RowError("missing_field", f"no {names[0]!r}{aliases}; the row has: {listed(row)}{mend}")
+
+
+def listing(row: Mapping[str, Any], name: str) -> list[Any]:
+    """The row's non-empty list of that name. Raises `RowError`."""
+    value = row.get(name)
+    if not isinstance(value, list) or not value:
+        raise RowError("wrong_type", f"{name!r} is {describe(value)}, must be a list that holds something")
+    return value
 
 
 def checked_text(value: Any, what: str) -> str:
