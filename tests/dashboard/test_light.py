@@ -9,7 +9,17 @@ import sys
 
 from conftest import PROJECT
 
-HEAVY = ("torch", "transformers", "trl", "vllm", "bertopic", "umap", "sentence_transformers", "sklearn", "numba")
+HEAVY = (
+    "torch",
+    "transformers",
+    "trl",
+    "vllm",
+    "bertopic",
+    "umap",
+    "sentence_transformers",
+    "sklearn",
+    "numba",
+)
 OPEN_ALL = f"""
 import sys
 sys.path[:0] = [{str(PROJECT)!r}, {str(PROJECT / "tests")!r}]
