@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from lpd_core.config import RunConfig, resolve_path
@@ -33,25 +34,26 @@ def build_parts(config: RunConfig, cache: Path) -> Parts:
 
 
 def build_sampler(config: RunConfig, model: str) -> Sampler:
-    """The configured sampler over the weights at `model`."""
-    if config.sampler.kind == "scripted":
+    """The configured sampler over the weights at `model`. Raises `UserError` where its library is missing."""
+    kind = config.sampler.kind
+    if kind == "scripted":
         if config.sampler.script not in SCRIPTS:
             raise ConfigError(
                 f"unknown script {config.sampler.script!r}; {suggest(config.sampler.script, SCRIPTS)}"
             )
         return ScriptedSampler(SCRIPTS[config.sampler.script])
+    if kind == "vllm":
+        from lpd_core.samplers.vllm import VllmSampler
+
+        return VllmSampler(model, config.model, config.sampler)
+    if kind == "openai":
+        from lpd_core.samplers.openai import ServerSampler
+
+        name = config.sampler.served or model
+        return ServerSampler(model, name, config.model, config.sampler)
     from lpd_core.samplers.transformers import TransformersSampler
 
-    return TransformersSampler(
-        model,
-        dtype=config.model.dtype,
-        device=config.model.device,
-        max_length=config.model.max_length,
-        token_budget=config.sampler.token_budget,
-        threads=config.sampler.threads,
-        engine=config.sampler.engine,
-        trust_remote_code=config.model.trust_remote_code,
-    )
+    return TransformersSampler(model, config.model, config.sampler)
 
 
 def build_embedder(config: RunConfig, cache: Path) -> Embedder:
@@ -69,14 +71,7 @@ def build_perplexity(config: RunConfig, model: str) -> Perplexity:
         raise ConfigError('cluster.label = "perplexity" needs a real model; the scripted sampler has none')
     from lpd_core.samplers.perplexity import TransformersPerplexity
 
-    return TransformersPerplexity(
-        model,
-        dtype=config.model.dtype,
-        device=config.model.device,
-        token_budget=config.sampler.token_budget,
-        threads=config.sampler.threads,
-        trust_remote_code=config.model.trust_remote_code,
-    )
+    return TransformersPerplexity(model, config.model, config.sampler)
 
 
 def build_trainer(config: RunConfig, iteration: int) -> Trainer:
@@ -98,6 +93,12 @@ def digest(config: RunConfig, model: str) -> str:
     from lpd_core.model_files import model_digest
 
     return model_digest(path)
+
+
+def stage_python(config: RunConfig, name: str) -> str:
+    """The interpreter of a stage: that of the sampler where the stage samples, else this one."""
+    samples = name in ("e_step", "evaluate") or (name == "relabel" and config.cluster.rerefine)
+    return config.sampler.python if samples and config.sampler.python else sys.executable
 
 
 def stage_environment(config: RunConfig) -> dict[str, str]:

@@ -15,31 +15,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from lpd_core.errors import ConfigError, suggest
+from lpd_core.model_config import ModelConfig, SamplerConfig, Sampling, Section
 
 PROJECT = Path(__file__).resolve().parent.parent
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-
-
-class Section(BaseModel):
-    """A frozen group of settings that refuses unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
-
-
-class Sampling(Section):
-    """How one role's text is sampled."""
-
-    temperature: float = Field(0.7, ge=0.0, le=5.0)
-    """Softmax temperature; 0 is greedy."""
-    top_p: float = Field(0.95, gt=0.0, le=1.0)
-    """Keep the smallest set of tokens whose probability reaches this; 1 keeps all."""
-    top_k: int = Field(0, ge=0)
-    """Keep the k likeliest tokens; 0 keeps all."""
-    max_tokens: int = Field(512, ge=1)
-    """Longest completion, in tokens; longer ones are cut and marked `length`."""
 
 
 class DataConfig(Section):
@@ -59,38 +41,6 @@ class DataConfig(Section):
     """Prompts mined in iteration 1, 2, ...; the last number serves all later ones. The paper: 50000, then 10000."""
     heldout_limit: int = Field(1000, ge=1)
     """At most this many prompts of each held-out set are measured (chosen by a stable hash)."""
-
-
-class ModelConfig(Section):
-    """The model M_0 that every role is played by."""
-
-    path: str = ""
-    """A folder with a transformers checkpoint, or a hub name."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Data type of the weights while sampling. On CPUs without bf16 units only float32 is fast."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where sampling and training run; auto takes CUDA, then MPS, then the CPU."""
-    trust_remote_code: bool = False
-    """Run code that comes with the checkpoint. Off unless you have read that code."""
-    max_length: int = Field(4096, ge=16)
-    """Longest chat in tokens, prompt and completion together; a longer prompt is refused and counted."""
-
-
-class SamplerConfig(Section):
-    """The engine that samples."""
-
-    kind: Literal["transformers", "scripted"] = "transformers"
-    """`transformers` samples from the model; `scripted` is the shipped fake for dry runs."""
-    script: str = "echo"
-    """The scripted fake's script."""
-    engine: Literal["auto", "loop", "generate"] = "auto"
-    """`loop` is our decode loop, `generate` that of transformers; auto takes ours where the architecture fits."""
-    token_budget: int = Field(32_768, ge=64)
-    """Tokens (rows x longest chat) of one batch; halved and retried when memory runs out."""
-    workers: int = Field(1, ge=1, le=64)
-    """Processes that share the prompts of a stage, each with its own copy of the model."""
-    threads: int = Field(1, ge=1)
-    """Torch threads of each worker; one is fastest on shared CPUs."""
 
 
 class ScoringConfig(Section):
@@ -291,7 +241,8 @@ def _explain(error: Mapping[str, Any]) -> str:
     if error["type"] == "extra_forbidden":
         return f"unknown setting {key!r}: {suggest(path[-1], _siblings(path))}"
     message = error["msg"].removeprefix("Value error, ")
-    given = "" if isinstance(error["input"], dict) else f" (given {error['input']!r})"
+    is_secret = isinstance(error["input"], dict) or path[-1:] == ["key_variable"]  # might be the key itself
+    given = "" if is_secret else f" (given {error['input']!r})"
     return f"{key or 'configuration'}: {message[0].lower()}{message[1:]}{given}"
 
 

@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from lpd_core.build import build_parts, stage_environment
+from lpd_core.build import build_parts, stage_environment, stage_python
 from lpd_core.config import PROJECT, RunConfig
 from lpd_core.errors import Interrupted, LpdError, StageFailed, UserError
 from lpd_core.events import StageFinished
@@ -120,7 +119,7 @@ class Execution:
         with log:
             return subprocess.Popen(
                 [
-                    sys.executable, "-m", "lpd_core", "stage", self.folder.run_id, name, str(iteration),
+                    stage_python(self.config, name), "-m", "lpd_core", "stage", self.folder.run_id, name, str(iteration),
                     "--shard", f"{index}/{count}", "--driver", str(os.getpid()),
                 ],
                 cwd=PROJECT,

@@ -213,7 +213,7 @@ def _tokenizer(e: Evidence):
         return None
     from lpd_core.samplers.chat import load_tokenizer
 
-    return load_tokenizer(model_of(e.config, e.folder, 0), e.config.model.trust_remote_code)
+    return load_tokenizer(model_of(e.config, e.folder, 0), e.config.model)
 
 
 def _trained_tokens(tokenizer: Any, row: dict[str, Any], messages: list[Message]) -> int:

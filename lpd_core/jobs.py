@@ -154,7 +154,10 @@ def _with_absolute_paths(config: RunConfig) -> RunConfig:
     return config.model_copy(
         update={
             "data": data,
-            "model": config.model.model_copy(update={"path": local(config.model.path)}),
+            "model": config.model.model_copy(
+                update={name: local(getattr(config.model, name)) for name in ("path", "chat_template")}
+            ),
+            "sampler": config.sampler.model_copy(update={"python": local(config.sampler.python)}),
             "prompts": config.prompts.model_copy(update={"folder": local(config.prompts.folder)}),
             "e_step": config.e_step.model_copy(update={"seeds": local(config.e_step.seeds)}),
         }

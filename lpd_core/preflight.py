@@ -186,7 +186,7 @@ def _check_model(report: Preflight, config: RunConfig):
         return None
     from lpd_core.samplers.chat import load_tokenizer
 
-    return _guard(report, load_tokenizer, str(path), config.model.trust_remote_code)
+    return _guard(report, load_tokenizer, str(path), config.model)
 
 
 def _check_chats(

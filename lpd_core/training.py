@@ -104,7 +104,7 @@ class SupervisedTrainer:
         torch.set_num_threads(self.config.threads)
         if is_local(job.model_in):
             check_model_folder(Path(job.model_in))
-        tokenizer = load_tokenizer(job.model_in, self.model.trust_remote_code)
+        tokenizer = load_tokenizer(job.model_in, self.model)
         work = self._workload(tokenizer, job, emit)
         trainer, generation = self._trainer(job, tokenizer, work, emit)
         done = int(checkpoint.name.removeprefix("checkpoint-")) if checkpoint else 0

@@ -57,13 +57,19 @@ class SampleRequest:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One sampled completion: text without special tokens, its length and its prompt's, in tokens."""
+    """One sampled completion: text without special tokens, its length and its prompt's, in tokens.
+
+    `cached_tokens` of the prompt were not computed for this row, because another had them already. `raw` is what was
+    said where `text` is only a part of it. `truncated` tells that the prompt was cut to fit."""
 
     text: str
     finish_reason: FinishReason
     tokens: int
     prompt_tokens: int
     error: str | None = None
+    cached_tokens: int = field(default=0, compare=False)
+    raw: str | None = None
+    truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from conftest import PROJECT
 
 LAYERS = {
     0: "types errors seeds machine",
-    1: "config events",
+    1: "config model_config events",
     2: "prompts scoring constitution metrics parts model_files",
     3: "samplers linkage reciprocal hierarchy clustering similar keywords layout embedding label_mask training "
     "weighted_sft corpus store",

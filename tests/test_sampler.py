@@ -10,11 +10,13 @@ import torch
 
 from lpd_core.config import Sampling
 from lpd_core.errors import UserError
-from lpd_core.samplers.batching import Group, cost, plan
+from lpd_core.model_config import ModelConfig, SamplerConfig
+from lpd_core.samplers.batching import cost, plan
 from lpd_core.samplers.chat import load_tokenizer, render
 from lpd_core.samplers.checkpoint import load_model
 from lpd_core.samplers.decode import DecodeLoop
 from lpd_core.samplers.generate import GenerateLoop
+from lpd_core.samplers.groups import Group
 from lpd_core.samplers.transformers import TransformersSampler
 from lpd_core.types import SampleRequest
 from tests.models import save_model, tiny_messages, tiny_model
@@ -75,7 +77,7 @@ def test_the_same_call_gives_the_same_texts(sampler):
 
 
 def test_generate_of_transformers_says_what_our_loop_says(folder, sampler):
-    other = TransformersSampler(str(folder), engine="generate")
+    other = TransformersSampler(str(folder), settings=SamplerConfig(engine="generate"))
     assert isinstance(other.loop, GenerateLoop)
     for sampling in (GREEDY, WARM, Sampling(temperature=0.8, top_k=20, max_tokens=9)):
         assert other.sample(requests(), sampling) == sampler.sample(requests(), sampling)
@@ -83,7 +85,7 @@ def test_generate_of_transformers_says_what_our_loop_says(folder, sampler):
 
 def test_an_overlong_prompt_is_refused_and_counted(folder):
     short, long = tiny_messages(1)[0], ({"role": "user", "content": "and " * 300},)
-    sampler = TransformersSampler(str(folder), max_length=100)
+    sampler = TransformersSampler(str(folder), ModelConfig(max_length=100))
     asked = [SampleRequest(long, 1), SampleRequest(short, 2), SampleRequest(long, 3)]
     said = sampler.sample(asked, GREEDY)
     assert [g.finish_reason == "overlong" for g in said] == [True, False, True]
@@ -94,7 +96,7 @@ def test_a_completion_gets_what_the_prompt_leaves_of_the_length(folder, sampler)
     chat = tiny_messages(1)[0]
     prompt_tokens = sampler.sample([SampleRequest(chat, 1)], GREEDY)[0].prompt_tokens
     for left, reason in ((3, "length"), (1, "length"), (0, "overlong")):
-        tight = TransformersSampler(str(folder), max_length=prompt_tokens + left)
+        tight = TransformersSampler(str(folder), ModelConfig(max_length=prompt_tokens + left))
         (said,) = tight.sample([SampleRequest(chat, 1)], GREEDY)
         assert (said.tokens, said.finish_reason) == (left, reason)
 
@@ -215,14 +217,14 @@ def test_our_loop_serves_the_architectures_it_fits_and_generate_the_others(name,
     folder = str(save_model(tmp_path, config))
     sampler = TransformersSampler(folder)
     assert type(sampler.loop) is kind
-    other = TransformersSampler(folder, engine="generate")
+    other = TransformersSampler(folder, settings=SamplerConfig(engine="generate"))
     assert sampler.sample(requests(), WARM) == other.sample(requests(), WARM)
 
 
 def test_our_loop_is_not_forced_on_a_model_it_does_not_fit(tmp_path):
     config, _ = architectures()["sliding window"]
     with pytest.raises(UserError, match=r'does not fit MistralForCausalLM.*engine = "auto"'):
-        TransformersSampler(str(save_model(tmp_path, config)), engine="loop")
+        TransformersSampler(str(save_model(tmp_path, config)), settings=SamplerConfig(engine="loop"))
 
 
 def test_a_folder_without_weights_is_told_in_one_line(folder, tmp_path):

@@ -8,25 +8,13 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 
+from lpd_core.samplers.groups import Group
+
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Rows that share a prompt: its tokens, how many a row adds at most, the rows' numbers in the call."""
-
-    tokens: tuple[int, ...]
-    limit: int
-    rows: tuple[int, ...]
-
-    @property
-    def length(self) -> int:
-        """Tokens of a row at its longest."""
-        return len(self.tokens) + self.limit
 
 
 Batch = list[Group]

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lpd_core.config import resolve_path
 from lpd_core.errors import UserError
+from lpd_core.model_config import ModelConfig
 from lpd_core.types import Message
 
 if TYPE_CHECKING:
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 
 HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 PLACEHOLDER = "\ue000\ue001"  # private use: no template contains it
+THINK, END_THINK = "<think>", "</think>"
+THINKING_OFF = "{%- set enable_thinking = false -%}{%- set thinking = false -%}"
+"""What Qwen's and Granite's templates, and those made after them, ask for; others ignore it."""
 
 
 def is_local(path: str) -> bool:
@@ -33,27 +38,43 @@ def is_local(path: str) -> bool:
     return False
 
 
-def load_tokenizer(path: str, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
-    """The tokenizer of a checkpoint's folder or hub name, proved to have a chat template.
+def load_tokenizer(path: str, settings: ModelConfig | None = None) -> PreTrainedTokenizerBase:
+    """The tokenizer of a checkpoint's folder or hub name, proved to have a chat template, which the settings may
+    replace or tell not to think.
 
     Raises `UserError` when there is no checkpoint, no tokenizer or no chat template. A folder is read without
     touching the network."""
     from transformers import AutoTokenizer
 
+    settings = settings or ModelConfig()
     local = is_local(path)
     try:
         tokenizer = AutoTokenizer.from_pretrained(
-            path, trust_remote_code=trust_remote_code, local_files_only=local
+            path, trust_remote_code=settings.trust_remote_code, local_files_only=local
         )
     except (OSError, ValueError, KeyError, ImportError) as cause:
         where = "" if local else " (there is no such folder here, and no such model came from the hub)"
         raise UserError(f"could not load the tokenizer of {path}{where}: {first_line(cause)}") from cause
+    if settings.chat_template:
+        tokenizer.chat_template = _read_template(settings.chat_template)
+    if isinstance(tokenizer.chat_template, dict):  # several by name; chats without tools are the default's
+        tokenizer.chat_template = tokenizer.chat_template.get("default")
     if not tokenizer.chat_template:
         raise UserError(
             f"the tokenizer of {path} has no chat template, the text around each turn, so it cannot be "
-            "sent chats; take its chat or instruct version, or add a chat_template.jinja to the folder"
+            "sent chats; take its chat or instruct version, name a Jinja file in model.chat_template, or add a "
+            "chat_template.jinja to the folder"
         )
+    if settings.thinking == "off" and not tokenizer.chat_template.startswith(THINKING_OFF):
+        tokenizer.chat_template = THINKING_OFF + tokenizer.chat_template
     return tokenizer
+
+
+def _read_template(file: str) -> str:
+    try:
+        return resolve_path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as cause:
+        raise UserError(f"cannot read model.chat_template {file}: {cause}") from cause
 
 
 def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], system: str = "") -> str:
@@ -102,8 +123,23 @@ def first_line(cause: Exception) -> str:
     return next(iter(str(cause).strip().splitlines()), type(cause).__name__)
 
 
+def opens_thinking(text: str) -> bool:
+    """Does a rendered prompt leave the model inside a `<think>` block?"""
+    return text.rstrip().endswith(THINK)
+
+
+def folds_system(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Has the template no place for a system turn, so that `render` puts it into the first user turn?"""
+    turns = [{"role": "system", "content": PLACEHOLDER}, {"role": "user", "content": "?"}]
+    folded = render(tokenizer, _fold_system(turns))
+    return render(tokenizer, turns) == folded
+
+
 def _apply(tokenizer: PreTrainedTokenizerBase, chat: list[dict[str, str]]) -> str:
-    return tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+    text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+    if opens_thinking(text) and tokenizer.chat_template.startswith(THINKING_OFF):
+        return f"{text.rstrip()}\n\n{END_THINK}\n\n"  # the template opens one whatever it is told
+    return text
 
 
 def _fold_system(chat: list[dict[str, str]]) -> list[dict[str, str]]:

@@ -17,6 +17,7 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from lpd_core.config import Sampling
+from lpd_core.samplers.answers import StopTexts
 from lpd_core.samplers.batching import pad_left, positions_of
 from lpd_core.samplers.cache import InPlaceCache
 from lpd_core.samplers.choice import BROKEN, choose
@@ -55,8 +56,9 @@ def trim(tokens: np.ndarray, stop_ids: Sequence[int]) -> Completion:
 class Ledger:
     """What the rows have said, and which row is at which place of the shrinking batch."""
 
-    def __init__(self, rows: Sequence[Row], stop_ids: Sequence[int]):
+    def __init__(self, rows: Sequence[Row], stop_ids: Sequence[int], stops: StopTexts | None = None):
         self.stop_ids = np.array(stop_ids, dtype=np.int64)
+        self.stops = stops
         self.limits = np.array([row.limit for row in rows])
         self.seeds = np.array([row.seed for row in rows], dtype=np.uint64)
         self.said = np.zeros((len(rows), self.limits.max()), dtype=np.int64)
@@ -70,6 +72,9 @@ class Ledger:
         self.step += 1
         is_end = (tokens == BROKEN) | np.isin(tokens, self.stop_ids)
         self.open &= ~is_end & (self.limits[self.row] > self.step)
+        if self.stops:
+            for place in np.flatnonzero(self.open):
+                self.open[place] = not self.stops.ends(self.said[self.row[place], : self.step].tolist())
 
     def compact(self) -> np.ndarray | None:
         """Where enough rows have ended: the places that remain, the last ones filling the holes before."""
@@ -134,12 +139,20 @@ class Context:
 
 
 class DecodeLoop:
-    """Decodes batches with a model that `fits`. `by_column` tells how its attention reads values."""
+    """Decodes batches with a model that `fits`. `by_column` tells how its attention reads values; a row may go on
+    after one of the `stops` in its text."""
 
-    def __init__(self, model: PreTrainedModel, stop_ids: Sequence[int], by_column: bool = False):
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        stop_ids: Sequence[int],
+        by_column: bool = False,
+        stops: StopTexts | None = None,
+    ):
         self.model = model
         self.stop_ids = stop_ids
         self.by_column = by_column
+        self.stops = stops
 
     @torch.inference_mode()
     def decode(
@@ -150,7 +163,7 @@ class DecodeLoop:
         owner = torch.tensor([row.prompt for row in rows], device=self.model.device)
         logits = context.read(prompts)[owner]
         context.repeat(owner)
-        ledger = Ledger(rows, self.stop_ids)
+        ledger = Ledger(rows, self.stop_ids, self.stops)
         while True:
             tokens = choose(logits, sampling, ledger.seeds[ledger.row], ledger.step)
             ledger.record(tokens.cpu().numpy())

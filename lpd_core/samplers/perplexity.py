@@ -8,9 +8,11 @@ from collections.abc import Sequence
 import torch
 
 from lpd_core.errors import Interrupted
-from lpd_core.samplers.batching import Batch, Group, pad_left, positions_of, run_batches
+from lpd_core.model_config import ModelConfig, SamplerConfig
+from lpd_core.samplers.batching import Batch, pad_left, positions_of, run_batches
 from lpd_core.samplers.chat import end_of_turn, load_tokenizer, render
 from lpd_core.samplers.checkpoint import load_model
+from lpd_core.samplers.groups import Group
 from lpd_core.types import Message
 
 IGNORED = -100
@@ -22,21 +24,14 @@ class TransformersPerplexity:
 
     Raises `UserError` for a checkpoint that cannot be used."""
 
-    def __init__(
-        self,
-        path: str,
-        dtype: str = "float32",
-        device: str = "auto",
-        token_budget: int = 32_768,
-        threads: int = 1,
-        trust_remote_code: bool = False,
-    ):
-        torch.set_num_threads(threads)
-        self.tokenizer = load_tokenizer(path, trust_remote_code)
+    def __init__(self, path: str, model: ModelConfig | None = None, settings: SamplerConfig | None = None):
+        config, settings = model or ModelConfig(), settings or SamplerConfig()
+        torch.set_num_threads(settings.threads)
+        self.tokenizer = load_tokenizer(path, config)
         self.closing = end_of_turn(self.tokenizer)
-        self.model = load_model(path, dtype, device, trust_remote_code)
+        self.model = load_model(path, config.dtype, config.device, config.trust_remote_code)
         vocabulary = self.model.config.get_text_config(decoder=True).vocab_size
-        self.token_budget = min(token_budget, LOGITS // vocabulary)
+        self.token_budget = min(settings.token_budget, LOGITS // vocabulary)
 
     def perplexities(self, chats: Sequence[tuple[Sequence[Message], str]]) -> list[float]:
         """exp of the mean negative log-likelihood of each completion's tokens, its end of turn included.

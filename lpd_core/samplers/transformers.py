@@ -7,20 +7,22 @@ sorted by length, as a function of the call's requests alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from transformers import PreTrainedModel
 
 from lpd_core.config import Sampling
 from lpd_core.errors import UserError
-from lpd_core.samplers.batching import Batch, Group, run_batches
-from lpd_core.samplers.chat import end_of_turn, load_tokenizer, render
+from lpd_core.model_config import ModelConfig, SamplerConfig
+from lpd_core.samplers.answers import StopTexts, without_thinking
+from lpd_core.samplers.batching import Batch, run_batches
+from lpd_core.samplers.chat import end_of_turn, load_tokenizer
 from lpd_core.samplers.checkpoint import forget_generation_settings, load_model, stop_tokens
 from lpd_core.samplers.cpu import accelerate
 from lpd_core.samplers.decode import Completion, DecodeLoop, Row, fits, has_full_attention, plain_logits
 from lpd_core.samplers.generate import GenerateLoop
-from lpd_core.types import Generation, Message, SampleRequest
+from lpd_core.samplers.groups import Group, Prompter
+from lpd_core.types import Generation, SampleRequest
 
 NOT_NUMBERS = "the model's logits are not numbers: its weights have diverged, or its data type is too small"
 NO_MEMORY = "memory does not suffice for this chat even alone"
@@ -29,50 +31,44 @@ NO_MEMORY = "memory does not suffice for this chat even alone"
 class TransformersSampler:
     """Samples from the weights at `path`, a folder or a hub name.
 
-    `max_length` bounds prompt and completion together; `token_budget` bounds rows times longest row of a
-    batch. `engine` is our decode loop, that of transformers, or ours where it fits. What the
+    `model.max_length` bounds prompt and completion together; `settings.token_budget` bounds rows times longest row
+    of a batch. `settings.engine` is our decode loop, that of transformers, or ours where it fits. What the
     checkpoint itself says about sampling is ignored but for its stop tokens.
     Raises `UserError` for a checkpoint that cannot be used."""
 
-    def __init__(
-        self,
-        path: str,
-        dtype: str = "float32",
-        device: str = "auto",
-        max_length: int = 4096,
-        token_budget: int = 32_768,
-        threads: int = 1,
-        engine: Literal["auto", "loop", "generate"] = "auto",
-        trust_remote_code: bool = False,
-    ):
-        torch.set_num_threads(threads)
-        self.max_length = max_length
-        self.token_budget = token_budget
-        self.tokenizer = load_tokenizer(path, trust_remote_code)
-
-        def load() -> PreTrainedModel:
-            return load_model(path, dtype, device, trust_remote_code)
-
-        model = load()
+    def __init__(self, path: str, model: ModelConfig | None = None, settings: SamplerConfig | None = None):
+        self.config, self.settings = model or ModelConfig(), settings or SamplerConfig()
+        torch.set_num_threads(self.settings.threads)
+        self.tokenizer = load_tokenizer(path, self.config)
+        self.prompter = Prompter(self.tokenizer, self.config)
+        self.stops = StopTexts(self.tokenizer, self.settings.stop)
+        loaded = self._load(path)
         closing = end_of_turn(self.tokenizer)
-        self.stop_ids = stop_tokens(model, closing, self.tokenizer.eos_token_id)
-        forget_generation_settings(model)
-        self.loop = _our_loop(model, self.stop_ids) if engine != "generate" else None
-        if self.loop is None and engine == "loop":
+        self.stop_ids = stop_tokens(loaded, closing, self.tokenizer.eos_token_id)
+        forget_generation_settings(loaded)
+        self.loop = self._choose_loop(path, loaded)
+
+    def _load(self, path: str) -> PreTrainedModel:
+        return load_model(path, self.config.dtype, self.config.device, self.config.trust_remote_code)
+
+    def _choose_loop(self, path: str, loaded: PreTrainedModel) -> DecodeLoop | GenerateLoop:
+        if self.settings.engine == "generate":
+            return GenerateLoop(loaded, self.stop_ids)
+        loop = _our_loop(loaded, self.stop_ids, self.stops)
+        if loop is not None:
+            return loop
+        if self.settings.engine == "loop":
             raise UserError(
-                f'our decode loop does not fit {type(model).__name__} ({path}); set sampler.engine = "auto"'
+                f'our decode loop does not fit {type(loaded).__name__} ({path}); set sampler.engine = "auto"'
             )
-        if self.loop is None:
-            # Loaded anew, because trying our loop may have changed its layers.
-            plain = model if engine == "generate" else load()
-            forget_generation_settings(plain)
-            self.loop = GenerateLoop(plain, self.stop_ids)
+        plain = self._load(path)  # anew, because trying our loop may have changed its layers
+        forget_generation_settings(plain)
+        return GenerateLoop(plain, self.stop_ids)
 
     def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> list[Generation]:
         """One generation a request, in their order; a chat that is too long, that the template refuses or
         that exceeds the memory comes back as such. Tokens count the stop token."""
-        generations: dict[int, Generation] = {}
-        groups = self._groups(requests, sampling, generations)
+        groups, generations = self.prompter.groups(requests, sampling)
 
         def run(batch: Batch) -> None:
             generations.update(self._decode(batch, requests, sampling))
@@ -81,35 +77,8 @@ class TransformersSampler:
             generations[row] = Generation("", "error", 0, lengths[row], NO_MEMORY)
 
         lengths = {row: len(group.tokens) for group in groups for row in group.rows}
-        run_batches(groups, self.token_budget, run, give_up)
+        run_batches(groups, self.settings.token_budget, run, give_up)
         return [generations[row] for row in range(len(requests))]
-
-    def _groups(
-        self, requests: Sequence[SampleRequest], sampling: Sampling, generations: dict[int, Generation]
-    ) -> list[Group]:
-        """The rows to decode by their chat; what cannot be sent is answered in `generations` at once."""
-        rows_of: dict[tuple, list[int]] = {}
-        for row, request in enumerate(requests):
-            key = tuple((message["role"], message["content"]) for message in request.messages)
-            rows_of.setdefault(key, []).append(row)
-        groups = []
-        for rows in rows_of.values():
-            tokens, error = self._tokens(requests[rows[0]].messages)
-            limit = min(sampling.max_tokens, self.max_length - len(tokens))
-            if error is None and limit > 0:
-                groups.append(Group(tokens, limit, tuple(rows)))
-                continue
-            refused = Generation("", "overlong" if error is None else "error", 0, len(tokens), error)
-            generations.update(dict.fromkeys(rows, refused))
-        return groups
-
-    def _tokens(self, messages: Sequence[Message]) -> tuple[tuple[int, ...], str | None]:
-        """The chat's tokens, and why there are none."""
-        try:
-            text = render(self.tokenizer, messages)
-        except UserError as error:
-            return (), str(error)
-        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"]), None
 
     def _decode(
         self, batch: Batch, requests: Sequence[SampleRequest], sampling: Sampling
@@ -123,20 +92,31 @@ class TransformersSampler:
             clean_up_tokenization_spaces=False,
         )
         return {
-            row: _generation(text, completion, len(group.tokens))
+            row: self._generation(text, completion, group, shares=row != group.rows[0])
             for (_, group, row), text, completion in zip(numbered, texts, completions, strict=True)
         }
 
+    def _generation(self, text: str, completion: Completion, group: Group, shares: bool) -> Generation:
+        tokens, reason = completion.tokens, completion.finish_reason
+        if self.stops and reason != "error":
+            tokens, text, found = self.stops.cut(tokens)
+            reason = "stop" if found else reason
+        made = Generation(
+            text,
+            reason,
+            len(tokens),
+            len(group.tokens),
+            error=NOT_NUMBERS if reason == "error" else None,
+            cached_tokens=len(group.tokens) if shares and isinstance(self.loop, DecodeLoop) else 0,
+            truncated=group.truncated,
+        )
+        return made if self.config.thinking == "keep" else without_thinking(made, group.opens_thinking)
 
-def _generation(text: str, completion: Completion, prompt_tokens: int) -> Generation:
-    error = NOT_NUMBERS if completion.finish_reason == "error" else None
-    return Generation(text, completion.finish_reason, len(completion.tokens), prompt_tokens, error)
 
-
-def _our_loop(model: PreTrainedModel, stop_ids: Sequence[int]) -> DecodeLoop | None:
+def _our_loop(model: PreTrainedModel, stop_ids: Sequence[int], stops: StopTexts) -> DecodeLoop | None:
     """Our decode loop over the model, accelerated; None where it does not say what the model says."""
     if not has_full_attention(model):
         return None
     expected = plain_logits(model)
-    loop = DecodeLoop(model, stop_ids, by_column=accelerate(model))
+    loop = DecodeLoop(model, stop_ids, by_column=accelerate(model), stops=stops)
     return loop if fits(loop, expected) else None
