@@ -232,10 +232,11 @@ def parse_config(tree: Mapping[str, Any]) -> RunConfig:
     try:
         return RunConfig.model_validate(tree)
     except ValidationError as cause:
-        raise ConfigError("; ".join(_explain(error) for error in cause.errors())) from cause
+        raise ConfigError("; ".join(explain_error(error) for error in cause.errors())) from cause
 
 
-def _explain(error: Mapping[str, Any]) -> str:
+def explain_error(error: Mapping[str, Any]) -> str:
+    """One of pydantic's errors as a line that names the setting, what is allowed and what was given."""
     path = [str(part) for part in error["loc"]]
     key = ".".join(path)
     if error["type"] == "extra_forbidden":
@@ -253,13 +254,20 @@ def _siblings(path: list[str]) -> Iterable[str]:
     return section.model_fields
 
 
+def parse_toml(text: str, name: str = "the text") -> dict[str, Any]:
+    """The tree of a configuration written as TOML. Raises `ConfigError` naming the place of a mistake."""
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as cause:
+        raise ConfigError(f"{name} is not TOML: {str(cause) or 'nested too deeply'}") from cause
+
+
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as cause:
         raise ConfigError(f"cannot read the configuration {path}: {cause}") from cause
-    except tomllib.TOMLDecodeError as cause:
-        raise ConfigError(f"{path} is not TOML: {cause}") from cause
+    return parse_toml(text, str(path))
 
 
 def _parse_assignment(assignment: str) -> dict[str, Any]:

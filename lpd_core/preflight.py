@@ -17,7 +17,8 @@ from lpd_core.corpus import content_key, read_corpus
 from lpd_core.e_step import load_seeds
 from lpd_core.errors import DataError, LpdError, UserError
 from lpd_core.parts import SCRIPTS
-from lpd_core.prompts import Templates, load_templates, propose_chat, refine_chat, training_row
+from lpd_core.prompts import Templates, load_templates, opening, propose_chat, refine_chat, training_row
+from lpd_core.rates import estimate_seconds
 from lpd_core.store import Store, corpora
 from lpd_core.types import Example, Trajectory
 
@@ -66,7 +67,7 @@ def check_run(store: Store, config: RunConfig) -> Preflight:
         _check_chats(report, config, templates, tokenizer, pools["train"])
     _check_settings(report, config)
     _check_storage(report, store, config)
-    _estimate(report, config, pools)
+    _estimate(report, store, config, pools)
     return report
 
 
@@ -200,11 +201,14 @@ def _check_chats(
     )
     row = training_row(templates, trajectory, config.m_step.train_draft)
     report.facts["chats"] = {
+        "draft": [dict(m) for m in opening(templates, example.messages)],
         "propose": [
             dict(m) for m in propose_chat(templates, example.messages, "A first answer.", example.gold)
         ],
         "refine": [dict(m) for m in refine_chat(templates, example.messages, "A first answer.", principle)],
+        "training": [dict(m) for m in row.messages],
     }
+    report.facts["trained_turns"] = list(row.trained)
     if tokenizer is None:
         return
     from lpd_core.label_mask import encode_row, render_training_row
@@ -214,6 +218,10 @@ def _check_chats(
     if encoded is not None:
         report.facts["training_row"] = render_training_row(tokenizer, row)
         report.facts["trained_tokens"] = sum(segment > 0 for segment in encoded.segments)
+        report.facts["row_tokens"] = [
+            (tokenizer.decode([token], clean_up_tokenization_spaces=False), segment > 0)
+            for token, segment in zip(encoded.input_ids, encoded.segments, strict=True)
+        ]
     lengths = []
     for e in pool[:TOKENISED_PROMPTS]:
         chat = propose_chat(templates, e.messages, e.gold, e.gold)
@@ -316,7 +324,9 @@ def _weight_bytes(config: RunConfig) -> int:
     return 4 * count
 
 
-def _estimate(report: Preflight, config: RunConfig, pools: Mapping[str, list[Example]]) -> None:
+def _estimate(
+    report: Preflight, store: Store, config: RunConfig, pools: Mapping[str, list[Example]]
+) -> None:
     """Generations and the most tokens they may take, for the whole run."""
     settings = config.e_step
     each = settings.propose.max_tokens + settings.refine.max_tokens
@@ -336,3 +346,4 @@ def _estimate(report: Preflight, config: RunConfig, pools: Mapping[str, list[Exa
         "tokens_at_most": mined * (settings.draft.max_tokens + settings.n * each)
         + held * chain * (config.iterations + 1),
     }
+    report.facts["time"] = estimate_seconds(store, config, mined, held)
