@@ -59,8 +59,8 @@ class Inquiry:
         for name, text in (files or {}).items():
             paths[f"{{{name}}}"].write_text(text, encoding="utf-8", errors="replace")
         words = [str(paths.get(word, word)) for word in arguments]
-        self._out = tempfile.TemporaryFile()  # noqa: SIM115 (closed by the watcher)
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115
+        self._out = tempfile.TemporaryFile()
+        self._said = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "lpd_core", *words, "--json"],
             cwd=PROJECT,
@@ -121,13 +121,15 @@ class Inquiry:
         except (ValueError, RecursionError):
             return Answer(error=self._last_words() or f"the process ended with code {code} and no answer")
         if isinstance(value, dict) and "error" in value:
-            return Answer(error=str(value["error"]), problems=tuple(map(str, value.get("problems", ()))))
+            error = str(value["error"]).replace(f"{self._folder.name}/", "")
+            return Answer(error=error, problems=tuple(map(str, value.get("problems", ()))))
         return Answer(value)
 
     def _last_words(self) -> str:
         self._said.seek(0)
         lines = self._said.read(2**20).decode("utf-8", "replace").strip().splitlines()
-        return lines[-1].removeprefix("error: ") if lines else ""
+        told = [line for line in lines if line.startswith("error: ")] or lines
+        return told[-1].removeprefix("error: ") if told else ""
 
     def _close(self, answer: Answer) -> None:
         self._out.close()

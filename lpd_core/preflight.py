@@ -324,9 +324,7 @@ def _weight_bytes(config: RunConfig) -> int:
     return 4 * count
 
 
-def _estimate(
-    report: Preflight, store: Store, config: RunConfig, pools: Mapping[str, list[Example]]
-) -> None:
+def _estimate(report: Preflight, store: Store, config: RunConfig, pools: Mapping[str, list[Example]]) -> None:
     """Generations and the most tokens they may take, for the whole run."""
     settings = config.e_step
     each = settings.propose.max_tokens + settings.refine.max_tokens

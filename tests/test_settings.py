@@ -53,7 +53,11 @@ def test_an_untouched_preset_needs_no_settings(name):
 def test_only_what_differs_is_told_and_the_command_makes_the_same_configuration():
     wanted = load_config("demo", None, ["e_step.n=8", "review=true", 'name="it\'s $HOME"', "seed=1"])
     line = command(wanted, "demo")
-    assert sorted(each.partition("=")[0] for each in options_of(line, "--set")) == ["e_step.n", "name", "review"]
+    assert sorted(each.partition("=")[0] for each in options_of(line, "--set")) == [
+        "e_step.n",
+        "name",
+        "review",
+    ]
     assert rerun(line) == wanted
 
 

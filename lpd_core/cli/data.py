@@ -1,8 +1,10 @@
-"""data import, list, show: the corpora that runs draw on."""
+"""data inspect, import, list, show, delete: the corpora that runs draw on."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -10,45 +12,61 @@ import typer
 
 from lpd_core.cli.options import Json
 from lpd_core.cli.output import PROBLEMS_SHOWN, show, table
-from lpd_core.corpus import MAX_ROW_BYTES, SPLITS, read_corpus
-from lpd_core.errors import ConfigError, suggest
+from lpd_core.corpus import MAX_ROW_BYTES, SHARES, SPLITS, read_corpus
+from lpd_core.corpus.reading import shown
+from lpd_core.errors import ConfigError, DataError, suggest
 from lpd_core.store import Store, corpora
 
 app = typer.Typer(no_args_is_help=True, help="Import and look at data sets.")
+
+
+Path_ = Annotated[Path, typer.Argument(help="A JSONL, JSON, CSV or Parquet file.")]
+Name = Annotated[Optional[str], typer.Option(help="A name; the file's by default.")]  # noqa: UP045
+Format = Annotated[str, typer.Option(help="The row format; auto looks at the first row.")]
+Split = Annotated[str, typer.Option(help="train, dev or test for all rows; auto: their own, or by hash.")]
+Shares = Annotated[
+    str, typer.Option(help="Shares of train, dev and test where rows are split by hash: 0.8,0.1,0.1.")
+]
+Map = Annotated[list[str] | None, typer.Option("--map", help="field=column, for instance gold=answer.")]
+MaxRowBytes = Annotated[int, typer.Option(help="Longest row in bytes.")]
+DEFAULT_SHARES = ",".join(map(str, SHARES))
 
 
 @app.command(
     "import", epilog="Example: python -m lpd_core data import dolly.jsonl --map gold=response --skip-bad"
 )
 def import_(
-    path: Annotated[Path, typer.Argument(help="A JSONL, JSON, CSV or Parquet file.")],
-    name: Annotated[Optional[str], typer.Option(help="A name; the file's by default.")] = None,  # noqa: UP045
-    format: Annotated[str, typer.Option(help="The row format; auto looks at the first row.")] = "auto",
-    split: Annotated[
-        str, typer.Option(help="train, dev or test for all rows; auto: their own, or by hash.")
-    ] = "auto",
-    map: Annotated[
-        list[str] | None, typer.Option("--map", help="field=column, for instance gold=answer.")
-    ] = None,
+    path: Path_,
+    name: Name = None,
+    format: Format = "auto",
+    split: Split = "auto",
+    shares: Shares = DEFAULT_SHARES,
+    map: Map = None,
     license: Annotated[Optional[str], typer.Option(help="The data's licence, kept with it.")] = None,  # noqa: UP045
+    source: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Where it came from, kept with it; the file's path by default."),
+    ] = None,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Import the valid rows of a partly bad file.")
     ] = False,
-    max_row_bytes: Annotated[int, typer.Option(help="Longest row in bytes.")] = MAX_ROW_BYTES,
+    max_row_bytes: MaxRowBytes = MAX_ROW_BYTES,
     json_: Json = False,
 ) -> None:
     """Import a file; either all its rows are valid, or nothing is written (or --skip-bad lists what is left out)."""
-    corpus = read_corpus(
-        path,
-        format=format,
-        name=name,
-        split=split,
-        skip_bad=skip_bad,
-        mapping=_mapping(map or []),
-        max_row_bytes=max_row_bytes,
-        license=license,
-    )
-    added = corpora.add_corpus(Store(), corpus, source=str(path.absolute()))
+    with _enough_memory(path):
+        corpus = read_corpus(
+            path,
+            format=format,
+            name=name,
+            split=split,
+            shares=_shares(shares),
+            skip_bad=skip_bad,
+            mapping=_mapping(map or []),
+            max_row_bytes=max_row_bytes,
+            license=license,
+        )
+        added = corpora.add_corpus(Store(), corpus, source=source or str(path.absolute()))
     skipped = [{"line": problem.line, "reason": problem.reason} for problem in corpus.skipped]
     for row in skipped[:PROBLEMS_SHOWN]:
         print(f"  skipped line {row['line']}: {row['reason']}", file=sys.stderr)
@@ -72,6 +90,24 @@ def import_(
     )
 
 
+@contextmanager
+def _enough_memory(path: Path) -> Iterator[None]:
+    """Tell a file that takes more memory than this process may have in one line."""
+    try:
+        yield
+    except MemoryError as cause:
+        raise DataError(
+            f"{shown(path)} takes more memory than there is; split it or shorten its rows"
+        ) from cause
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as cause:
+        raise ConfigError(f"--shares {text!r}: write three numbers, for instance {DEFAULT_SHARES}") from cause
+
+
 def _mapping(pairs: list[str]) -> dict[str, str]:
     mapping = {}
     for pair in pairs:
@@ -80,6 +116,76 @@ def _mapping(pairs: list[str]) -> dict[str, str]:
             raise ConfigError(f"--map {pair!r}: write field=column, for instance gold=answer")
         mapping[field] = column
     return mapping
+
+
+@app.command("inspect", epilog="Example: python -m lpd_core data inspect dolly.jsonl --map gold=response")
+def inspect(
+    path: Path_,
+    name: Name = None,
+    format: Format = "auto",
+    split: Split = "auto",
+    shares: Shares = DEFAULT_SHARES,
+    map: Map = None,
+    rows: Annotated[int, typer.Option(min=0, max=50, help="Rows shown.")] = 5,
+    tokenizer: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="A checkpoint's folder: lengths are counted in its tokens, else in words."),
+    ] = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(help="A benchmark's file whose prompts must not be among the rows. May be repeated."),
+    ] = None,
+    max_row_bytes: MaxRowBytes = MAX_ROW_BYTES,
+    json_: Json = False,
+) -> None:
+    """Look at a file before its import: columns, bad rows, duplicates, splits, lengths. Writes nothing."""
+    from lpd_core.cli.data_inspection import describe_file, in_words
+
+    with _enough_memory(path):
+        found = describe_file(
+            path,
+            rows,
+            tokenizer,
+            against or [],
+            name=name,
+            format=format,
+            split=split,
+            shares=_shares(shares),
+            mapping=_mapping(map or []),
+            max_row_bytes=max_row_bytes,
+        )
+    show(found, json_, in_words(found))
+
+
+@app.command(
+    "contamination", epilog="Example: python -m lpd_core data contamination mine --against ifeval.jsonl"
+)
+def contamination(
+    name: Annotated[str, typer.Argument(help="A data set's name or id.")],
+    against: Annotated[
+        list[Path], typer.Option(help="A benchmark's file (IFEval, MT-Bench, AlpacaEval). May be repeated.")
+    ],
+    json_: Json = False,
+) -> None:
+    """Rows of a data set that repeat a benchmark's prompt, word for word or in thirteen words of it."""
+    from lpd_core.cli.data_inspection import contaminated
+
+    store = Store()
+    found = contaminated(corpora.prompts_of(store, corpora.find_dataset(store, name)), against)
+    rows = [{k: row[k] for k in ("prompt_id", "benchmark", "key", "kind")} for row in found["found"]]
+    checked = f"{found['rows']} rows against {found['prompts']} benchmark prompts: "
+    show(found, json_, checked + (f"{len(rows)} overlaps\n{table(rows[:50])}" if rows else "no overlap"))
+
+
+@app.command("delete", epilog="Example: python -m lpd_core data delete dolly_sample")
+def delete(
+    name: Annotated[str, typer.Argument(help="A data set's name or id.")], json_: Json = False
+) -> None:
+    """Delete a data set that no run uses."""
+    store = Store()
+    dataset = corpora.find_dataset(store, name)
+    count = corpora.delete_dataset(store, dataset)
+    show({"dataset_id": dataset, "deleted": count}, json_, f"{dataset} with its {count} prompts is deleted")
 
 
 @app.command("list", epilog="Example: python -m lpd_core data list")

@@ -171,7 +171,9 @@ def check(
     found = check_run(Store(), configure(preset, config, set_))
     lines = [f"{f.level}: {f.what}{': ' + f.mend if f.mend else ''}" for f in found.findings]
     lines += [
-        f"{name}: {value}" for name, value in found.facts.items() if name not in ("chats", "training_row", "row_tokens", "trained_turns")
+        f"{name}: {value}"
+        for name, value in found.facts.items()
+        if name not in ("chats", "training_row", "row_tokens", "trained_turns")
     ]
     findings = [{"level": f.level, "what": f.what, "mend": f.mend} for f in found.findings]
     show({"findings": findings, "facts": found.facts}, json_, "\n".join(lines))

@@ -1,6 +1,6 @@
 """Corpora: a data file becomes validated examples (prompt turns, gold response, split). Writes nothing.
 
-`importing` is the way in; `reading`, `tables` and `readers` turn files into rows, `formats`, `comparisons` and
+`importing` is the way in, `inspection` looks before; `reading`, `tables` and `readers` turn files into rows, `formats`, `comparisons` and
 `benchmarks` turn rows into prompts and golds, `filtering` leaves some out, `chats` and `rows` hold the checks,
 `splits` the held-out split, `contamination` the comparison with benchmarks. Knows no store, model or setting.
 """
@@ -14,16 +14,17 @@ from lpd_core.corpus.contamination import (
 )
 from lpd_core.corpus.filtering import Limits, find_drops
 from lpd_core.corpus.formats import EVALUATION_FORMATS, FORMATS
-from lpd_core.corpus.importing import FIELDS, Corpus, read_corpus
+from lpd_core.corpus.importing import FIELDS, Corpus, read_corpus, read_file
 from lpd_core.corpus.reading import MAX_ROW_BYTES
 from lpd_core.corpus.rows import Problem
-from lpd_core.corpus.splits import SPLITS, content_key, split_of
+from lpd_core.corpus.splits import SHARES, SPLITS, content_key, split_of
 
 __all__ = [
     "EVALUATION_FORMATS",
     "FIELDS",
     "FORMATS",
     "MAX_ROW_BYTES",
+    "SHARES",
     "SPLITS",
     "BenchmarkPrompt",
     "Contamination",
@@ -36,5 +37,6 @@ __all__ = [
     "prompts_as_benchmark",
     "read_benchmark",
     "read_corpus",
+    "read_file",
     "split_of",
 ]

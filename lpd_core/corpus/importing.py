@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 from collections import Counter
@@ -38,7 +39,7 @@ from lpd_core.corpus.rows import (
     listed,
     printable,
 )
-from lpd_core.corpus.splits import SPLITS, content_key, split_of
+from lpd_core.corpus.splits import SHARES, SPLITS, content_key, split_of
 from lpd_core.errors import DataError, suggest
 from lpd_core.types import Example, Message
 
@@ -77,21 +78,37 @@ class Reading:
     references: Mapping[str, Sequence[str]] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     benchmarks: Sequence[BenchmarkPrompt] = ()
+    shares: Sequence[float] = SHARES
 
     def identity(self) -> list[Any]:
         """What of it decides the examples, as JSON values; only what is set beyond the first three."""
         prompts = [[p.benchmark, p.key, p.text] for p in self.benchmarks]
         more = [self.evaluation, dict(self.references), self.limits.described(), prompts]
-        return [self.format, sorted(self.mapping.items()), self.split, *([more] if any(more) else [])]
+        shares = [] if self.shares == SHARES else [list(self.shares)]
+        return [
+            self.format,
+            sorted(self.mapping.items()),
+            self.split,
+            *([more] if any(more) else []),
+            *shares,
+        ]
 
 
-def read_corpus(
+def read_corpus(path: str | os.PathLike[str], *, skip_bad: bool = False, **how: Any) -> Corpus:
+    """Read a file as `read_file` does. Raises `DataError` for any bad row too unless `skip_bad`, and if no row is
+    left; its `problems` lists every bad row."""
+    corpus = read_file(path, **how)
+    _refuse(Path(path), corpus, skip_bad)
+    return corpus
+
+
+def read_file(
     path: str | os.PathLike[str],
     *,
     format: str = "auto",
     name: str | None = None,
     split: str = "auto",
-    skip_bad: bool = False,
+    shares: Sequence[float] = SHARES,
     mapping: Mapping[str, str] | None = None,
     max_row_bytes: int = MAX_ROW_BYTES,
     license: str | None = None,
@@ -100,17 +117,17 @@ def read_corpus(
     limits: Limits | None = None,
     benchmarks: Sequence[BenchmarkPrompt] = (),
 ) -> Corpus:
-    """Read a JSONL, JSON, CSV or Parquet file. `format` names the row format ("auto": by the first row that
-    fits one), `split` puts every row in one split ("auto": the row's own, else by a hash of the prompt), and
-    `mapping` fills a field from another ({"gold": "answer"}). `evaluation` reads benchmarks too, all as test;
+    """Read a JSONL, JSON, CSV or Parquet file, bad rows listed. `format` names the row format ("auto": by the first
+    row that fits one), `split` puts every row in one split ("auto": the row's own, else by a hash of the prompt,
+    train, dev and test with these `shares`), and `mapping` fills a field from another ({"gold": "answer"}). `evaluation` reads benchmarks too, all as test;
     `references` is MT-Bench's file of reference answers. Rows outside the `limits`, and those that repeat a
     prompt of the `benchmarks`, are left out and counted.
 
-    Raises `DataError` for an unusable file or setting, for any bad row unless `skip_bad`, and if no row is
-    left; its `problems` lists every bad row."""
+    Raises `DataError` for an unusable file or setting."""
     path = Path(path)
     mapping = dict(mapping or {})
     _check_settings(format, split, mapping, max_row_bytes, evaluation)
+    _check_shares(shares)
     kind = file_kind(path)
     name = _checked_name(path.stem if name is None else name)
     reading = Reading(
@@ -121,6 +138,7 @@ def read_corpus(
         read_references(references) if references else {},
         limits or Limits(),
         benchmarks,
+        tuple(shares),
     )
     try:
         with path.open("rb") as file:
@@ -135,7 +153,6 @@ def read_corpus(
     except OSError as cause:
         raise DataError(f"{shown(path)} cannot be read: {cause.strerror or cause}") from cause
     collection.filter()
-    _refuse(path, collection, skip_bad)
     problems = tuple(collection.problems)
     counts = Counter(problem.kind for problem in problems)
     examples = tuple(collection.examples)
@@ -159,6 +176,11 @@ def _check_settings(
             raise DataError(f"--map cannot fill {target!r}; {suggest(target, FIELDS)}")
     if max_row_bytes < 1:
         raise DataError(f"--max-row-bytes is {max_row_bytes}, must be at least 1")
+
+
+def _check_shares(shares: Sequence[float]) -> None:
+    if len(shares) != 3 or min(shares) < 0 or not math.isclose(sum(shares), 1, abs_tol=1e-6):
+        raise DataError(f"the shares {list(shares)} must be three, of train, dev and test, that add up to 1")
 
 
 def _checked_name(name: str) -> str:
@@ -197,19 +219,19 @@ def _fields(row: RawRow, reading: Reading) -> dict[str, Any]:
     return kept | {target: row.value[source] for target, source in mapping.items()}
 
 
-def _refuse(path: Path, collection: Collection, skip_bad: bool) -> None:
+def _refuse(path: Path, corpus: Corpus, skip_bad: bool) -> None:
     """Raise the one line that says what is wrong, if anything that matters is."""
-    good = len(collection.examples)
-    problems = [problem for problem in collection.problems if problem.kind not in HARMLESS]
-    if not good and collection.problems and not problems:
-        reasons = Counter(problem.kind for problem in collection.problems)
+    good = len(corpus.examples)
+    problems = [problem for problem in corpus.skipped if problem.kind not in HARMLESS]
+    if not good and corpus.skipped and not problems:
+        reasons = Counter(problem.kind for problem in corpus.skipped)
         told = ", ".join(f"{count} {kind}" for kind, count in reasons.items())
         raise DataError(f"{shown(path)}: every row is left out ({told}); loosen the filters")
     if not good and not problems:
         raise DataError(f"{shown(path)} holds no rows, only blank lines, a header or an empty list")
     if not problems or (skip_bad and good):
         return
-    first, total = problems[0], good + len(collection.problems)
+    first, total = problems[0], good + len(corpus.skipped)
     if good:
         advice = "mend or remove such rows, or import the rest with --skip-bad"
         message = f"{len(problems)} of {total} rows cannot be used; {first}; {advice}"
@@ -265,7 +287,7 @@ class Collection:
             return self.reading.split
         own = fields.get("split") if self._format.own_split else None
         if own in (None, ""):
-            return split_of(messages)
+            return split_of(messages, self.reading.shares)
         if own not in SPLITS:
             given = printable(own) if isinstance(own, str) else describe(own)
             raise RowError("bad_split", f"'split' is {given}; {suggest(given, SPLITS)}")

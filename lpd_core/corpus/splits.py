@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from lpd_core.types import Message
 
 SPLITS = ("train", "dev", "test")
-TRAIN_SHARE = 0.8
-DEV_SHARE = 0.1
+SHARES = (0.8, 0.1, 0.1)
+"""Of train, dev and test, where nobody says otherwise."""
 
 
 def content_key(messages: Sequence[Message]) -> str:
@@ -20,9 +20,9 @@ def content_key(messages: Sequence[Message]) -> str:
     return hashlib.sha256(json.dumps(turns, ensure_ascii=False).encode()).hexdigest()
 
 
-def split_of(messages: Sequence[Message]) -> str:
-    """train (80 %), dev (10 %) or test (10 %) by `content_key`: neither id, order nor file counts."""
-    share = int(content_key(messages)[:16], 16) / 2**64
-    if share < TRAIN_SHARE:
+def split_of(messages: Sequence[Message], shares: Sequence[float] = SHARES) -> str:
+    """train, dev or test with the given shares by `content_key`: neither id, order nor file counts."""
+    place = int(content_key(messages)[:16], 16) / 2**64
+    if place < shares[0]:
         return "train"
-    return "dev" if share < TRAIN_SHARE + DEV_SHARE else "test"
+    return "dev" if place < shares[0] + shares[1] else "test"

@@ -51,13 +51,94 @@ def _prompt_row(example: Example) -> dict[str, Any]:
 
 
 def list_datasets(store: Store) -> list[dict[str, Any]]:
-    """Every data set with its number of rows by split."""
+    """Every data set with its number of rows by split, oldest first."""
     return store.database.query(
-        """select d.*, (select count(*) from prompts p where p.dataset_id = d.dataset_id and split = 'train') train,
-                  (select count(*) from prompts p where p.dataset_id = d.dataset_id and split = 'dev') dev,
-                  (select count(*) from prompts p where p.dataset_id = d.dataset_id and split = 'test') test
-           from datasets d order by created_at, dataset_id"""
+        """with counted as (
+               select dataset_id, count(*) filter (where split = 'train') train,
+                      count(*) filter (where split = 'dev') dev, count(*) filter (where split = 'test') test
+               from prompts group by dataset_id)
+           select d.*, coalesce(c.train, 0) train, coalesce(c.dev, 0) dev, coalesce(c.test, 0) test
+           from datasets d left join counted c using (dataset_id) order by created_at, dataset_id"""
     )
+
+
+def runs_using(store: Store, dataset_id: str) -> list[str]:
+    """The ids of the runs that mine or measure prompts of a data set."""
+    rows = store.database.query(
+        """select distinct a.run_id from assignments a semi join
+               (select prompt_id from prompts where dataset_id = ?) p using (prompt_id) order by 1""",
+        [dataset_id],
+    )
+    return [row["run_id"] for row in rows]
+
+
+def delete_dataset(store: Store, dataset_id: str) -> int:
+    """Take a data set and its prompts out; returns the prompts deleted. All or none.
+
+    Raises `DataError` while a run uses it: that run's rows refer to its prompts."""
+    users = runs_using(store, dataset_id)
+    if users:
+        more = f" and {len(users) - 5} more" if len(users) > 5 else ""
+        raise DataError(
+            f"data set {dataset_id} is used by {', '.join(users[:5])}{more}; delete those runs first"
+        )
+    with store.database.write() as connection:
+        count = connection.execute(
+            "select count(*) from prompts where dataset_id = ?", [dataset_id]
+        ).fetchone()[0]
+        connection.execute("delete from prompts where dataset_id = ?", [dataset_id])
+        connection.execute("delete from datasets where dataset_id = ?", [dataset_id])
+    return count
+
+
+ROWS_WHERE = """dataset_id = $dataset and ($split = '' or split = $split)
+    and ($words = '' or contains(lower(gold), lower($words)) or contains(lower(messages), lower($words)))"""
+
+
+def page_of_prompts(
+    store: Store, dataset_id: str, split: str = "", words: str = "", limit: int = 25, offset: int = 0
+) -> list[dict[str, Any]]:
+    """A page of a data set's prompts in the order of their ids, the beginnings of their texts: of one split, or
+    holding the words, where those are given."""
+    return store.database.query(
+        f"""select prompt_id, split, left(messages->-1->>'content', 300) prompt, left(gold, 300) gold,
+                   json_array_length(messages) turns
+            from prompts where {ROWS_WHERE} order by prompt_id limit $limit offset $offset""",
+        {"dataset": dataset_id, "split": split, "words": words, "limit": limit, "offset": offset},
+    )
+
+
+def count_prompts(store: Store, dataset_id: str, split: str = "", words: str = "") -> int:
+    """How many prompts `page_of_prompts` pages through."""
+    return store.database.query(
+        f"select count(*) n from prompts where {ROWS_WHERE}",
+        {"dataset": dataset_id, "split": split, "words": words},
+    )[0]["n"]
+
+
+def prompt(store: Store, dataset_id: str, prompt_id: str) -> Example | None:
+    """One prompt of a data set; None where there is none of that id."""
+    rows = store.database.query(
+        f"select {EXAMPLE_COLUMNS} from prompts p where dataset_id = ? and prompt_id = ?",
+        [dataset_id, prompt_id],
+    )
+    return to_example(rows[0]) if rows else None
+
+
+def known_elsewhere(store: Store, corpus: Corpus) -> list[dict[str, Any]]:
+    """The other data sets that hold prompts of a corpus, word for word, each with how many (`prompts`)."""
+    import pyarrow
+
+    texts = pyarrow.table({"messages": [_prompt_row(example)["messages"] for example in corpus.examples]})
+    with store.database.read() as connection:
+        connection.register("looked_for", texts)
+        rows = connection.execute(
+            """select d.name, count(*) prompts from prompts p join datasets d using (dataset_id)
+               where dataset_id <> ? and cast(p.messages as text) in (select messages from looked_for)
+               group by all order by prompts desc, d.name""",
+            [corpus.dataset_id],
+        ).fetchall()
+    return [{"name": name, "prompts": prompts} for name, prompts in rows]
 
 
 def find_dataset(store: Store, name: str) -> str:
