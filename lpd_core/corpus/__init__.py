@@ -1,8 +1,9 @@
 """Corpora: a data file becomes validated examples (prompt turns, gold response, split). Writes nothing.
 
-`importing` is the way in, `inspection` looks before; `reading`, `tables` and `readers` turn files into rows, `formats`, `comparisons` and
-`benchmarks` turn rows into prompts and golds, `filtering` leaves some out, `chats` and `rows` hold the checks,
-`splits` the held-out split, `contamination` the comparison with benchmarks. Knows no store, model or setting.
+`importing` is the way in, `inspection` looks before; `reading`, `tables` and `readers` turn files into rows,
+`formats`, `comparisons` and `benchmarks` turn rows into prompts and golds, `filtering` leaves some out, `chats` and
+`rows` hold the checks, `splits` the held-out split, `contamination` the comparison with benchmarks. Knows no
+store, model or setting.
 """
 
 from lpd_core.corpus.contamination import (

@@ -119,9 +119,9 @@ def read_file(
 ) -> Corpus:
     """Read a JSONL, JSON, CSV or Parquet file, bad rows listed. `format` names the row format ("auto": by the first
     row that fits one), `split` puts every row in one split ("auto": the row's own, else by a hash of the prompt,
-    train, dev and test with these `shares`), and `mapping` fills a field from another ({"gold": "answer"}). `evaluation` reads benchmarks too, all as test;
-    `references` is MT-Bench's file of reference answers. Rows outside the `limits`, and those that repeat a
-    prompt of the `benchmarks`, are left out and counted.
+    train, dev and test with these `shares`), and `mapping` fills a field from another ({"gold": "answer"}).
+    `evaluation` reads benchmarks too, all as test; `references` is MT-Bench's file of reference answers. Rows
+    outside the `limits`, and those that repeat a prompt of the `benchmarks`, are left out and counted.
 
     Raises `DataError` for an unusable file or setting."""
     path = Path(path)
