@@ -227,6 +227,14 @@ def load_config(
     return parse_config(tree)
 
 
+def override(config: RunConfig, assignments: Iterable[str]) -> RunConfig:
+    """A configuration with `a.b=value` assignments laid over it. Raises `ConfigError`."""
+    tree = config.model_dump(exclude_none=True)
+    for assignment in assignments:
+        tree = _overlay(tree, _parse_assignment(assignment))
+    return parse_config(tree)
+
+
 def parse_config(tree: Mapping[str, Any]) -> RunConfig:
     """Validate a nested mapping. Raises `ConfigError` naming every offending key with what is allowed."""
     try:

@@ -222,7 +222,7 @@ def mine(stage: Stage) -> None:
     discovery = Discovery(
         sampler, stage.parts.scorer, stage.templates, stage.config, stage.iteration, load_seeds(stage.config)
     )
-    work_in_chunks(stage, examples, lambda chunk: _tables(*discovery.discover(chunk)), "prompts")
+    work_in_chunks(stage, [(examples, lambda chunk: _tables(*discovery.discover(chunk)))], "prompts")
 
 
 def load_seeds(config: RunConfig) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from lpd_core import metrics
@@ -16,7 +17,7 @@ from lpd_core.parts import Sampler
 from lpd_core.prompts import Templates, opening, principle_chat, refine_chat
 from lpd_core.scoring import clean_principle, normalise_principle
 from lpd_core.seeds import derive_seed
-from lpd_core.stage import Stage, Tables, TimedSampler, chunk_count, work_in_chunks
+from lpd_core.stage import Stage, Tables, TimedSampler, work_in_chunks
 from lpd_core.store import corpora, results
 from lpd_core.types import Example, Generation, SampleRequest
 
@@ -46,17 +47,14 @@ def self_correct(
 def measure(stage: Stage) -> None:
     """Measure M_t (M_0 for iteration 0) on every held-out set, chunk by chunk."""
     sampler = TimedSampler(stage.parts.sampler(stage.model_in), stage.clock)
-    first = 0
-    for benchmark in corpora.benchmarks(stage.store, stage.run_id):
-        examples = corpora.assigned(stage.store, stage.run_id, 0, benchmark)
-        work_in_chunks(
-            stage,
-            examples,
-            lambda chunk, name=benchmark: _measure_chunk(stage, sampler, name, chunk),
-            "prompts",
-            first,
+    lists = [
+        (
+            corpora.assigned(stage.store, stage.run_id, 0, benchmark),
+            partial(_measure_chunk, stage, sampler, benchmark),
         )
-        first += chunk_count(len(examples), stage.config.e_step.chunk_prompts)
+        for benchmark in corpora.benchmarks(stage.store, stage.run_id)
+    ]
+    work_in_chunks(stage, lists, "prompts")
 
 
 def _measure_chunk(stage: Stage, sampler: Sampler, benchmark: str, examples: Sequence[Example]) -> Tables:

@@ -68,30 +68,27 @@ def model_of(config: RunConfig, folder: RunFolder, iteration: int) -> str:
 
 
 def work_in_chunks(
-    stage: Stage, items: Sequence[Item], work: Callable[[Sequence[Item]], Tables], unit: str, first: int = 0
+    stage: Stage, lists: Sequence[tuple[Sequence[Item], Callable[[Sequence[Item]], Tables]]], unit: str
 ) -> None:
-    """Do every chunk of `items` that this shard owns and nobody has committed, committing each when done.
+    """Do every chunk of the lists (items, and what turns a chunk of them into rows) that this shard owns and nobody
+    has committed, committing each when done.
 
-    Chunks have fixed borders, so a resumed run ends with the same rows. `first` is the number of the first
-    chunk, for stages that work through several lists."""
+    Chunks have fixed borders and are numbered on through the lists, so a resumed run ends with the same rows."""
     size = stage.config.e_step.chunk_prompts
-    chunks = [(first + n, items[start : start + size]) for n, start in enumerate(range(0, len(items), size))]
+    chunks = [
+        (items[start : start + size], work) for items, work in lists for start in range(0, len(items), size)
+    ]
     index, count = stage.shard
-    mine = [(number, chunk) for number, chunk in chunks if number % count == index]
-    total, done = sum(len(chunk) for _, chunk in mine), 0
+    mine = [(number, *chunk) for number, chunk in enumerate(chunks) if number % count == index]
+    total, done = sum(len(items) for _, items, _ in mine), 0
     stage.emit(StageStarted(stage.iteration, stage.name, total, unit, shard=index))
-    for number, chunk in mine:
+    for number, items, work in mine:
         if not stage.folder.has_segment(stage.iteration, stage.name, number):
             started = time.perf_counter()
-            stage.commit(number, work(chunk))
+            stage.commit(number, work(items))
             stage.clock["work"] = stage.clock.get("work", 0.0) + time.perf_counter() - started
-        done += len(chunk)
+        done += len(items)
         stage.emit(Progress(stage.iteration, stage.name, done, total, dict(stage.clock), shard=index))
-
-
-def chunk_count(items: int, size: int) -> int:
-    """How many chunks `items` make."""
-    return -(-items // size)
 
 
 @dataclass

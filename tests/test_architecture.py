@@ -8,14 +8,14 @@ import pytest
 from conftest import PROJECT
 
 LAYERS = {
-    0: "types errors seeds machine",
+    0: "types errors seeds machine logs",
     1: "config model_config events",
-    2: "settings prompts scoring constitution metrics parts model_files",
+    2: "settings prompts scoring constitution metrics parts model_files progress",
     3: "samplers linkage reciprocal hierarchy clustering similar keywords layout embedding label_mask training "
     "weighted_sft corpus store",
     4: "stage e_step cluster_step m_step evaluate gate focus curation exports report",
     5: "loop",
-    6: "inquiry rates build execution driver jobs preflight invariants rescore resident",
+    6: "inquiry rates build execution driver jobs preflight invariants rescore resident queue housekeeping",
     7: "cli __main__",
 }
 RANK = {name: rank for rank, names in LAYERS.items() for name in names.split()}
@@ -105,7 +105,7 @@ def test_importing_the_engine_loads_no_heavy_library():
         "loop",
         "cli.app",
         "preflight",
-        "resident",
+        "resident queue housekeeping",
     ]
     code = (
         f"import sys\nfor m in {light!r}: __import__('lpd_core.' + m)\n"

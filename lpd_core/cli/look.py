@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import time
 from typing import Annotated, Any
 
 import typer
 
 from lpd_core.cli.options import Json, Run
 from lpd_core.cli.output import show, table
-from lpd_core.errors import UserError
+from lpd_core.errors import LpdError, UserError
 from lpd_core.store import Store
 
 
@@ -43,34 +44,41 @@ def status(run_id: Run = "last", json_: Json = False) -> None:
         "folder": str(folder.root),
     }
     where = f", iteration {state.iteration}, {state.stage}" if state.stage else ""
-    done = f" {progress['done']} of {progress['total']}" if progress and state.status == "running" else ""
+    done = _done(progress) if progress and state.status == "running" else ""
     error = f"\n{state.error}" if state.error else ""
     show(value, json_, f"{folder.run_id}: {state.status}{where}{done}{error}")
 
 
-def _progress(folder) -> dict[str, Any] | None:
-    from lpd_core.events import Progress, StageStarted
+def _done(progress: dict[str, Any]) -> str:
+    left = progress["seconds_left"]
+    about = f", about {left:.0f} s left" if left else ""
+    return (
+        f" {progress['done']} of {progress['total']} {progress['unit']}{about}" if progress["total"] else ""
+    )
 
-    shards: dict[int, Any] = {}
-    where = None
-    for _, event in folder.events()[0]:
-        if isinstance(event, Progress | StageStarted):
-            if (event.iteration, event.stage) != where:
-                where, shards = (event.iteration, event.stage), {}
-            shards[event.shard] = event
-    if where is None:
+
+def _progress(folder) -> dict[str, Any] | None:
+    from lpd_core.progress import RunProgress
+
+    stage = RunProgress().take_all(folder.events()[0]).latest
+    if stage is None:
         return None
     return {
-        "iteration": where[0],
-        "stage": where[1],
-        "done": sum(event.done for event in shards.values()),
-        "total": sum(event.total for event in shards.values()),
+        "iteration": stage.iteration,
+        "stage": stage.stage,
+        "done": stage.done,
+        "total": stage.total,
+        "unit": stage.unit,
+        "per_second": stage.rate,
+        "tokens_per_second": stage.tokens_rate,
+        "seconds_left": stage.eta(time.time()),
     }
 
 
 def list_(json_: Json = False) -> None:
     """Every run with its state."""
     store = Store()
+    names = _names(store)
     rows = []
     for run_id in store.run_ids():
         folder = store.run(run_id)
@@ -78,7 +86,7 @@ def list_(json_: Json = False) -> None:
         rows.append(
             {
                 "run": run_id,
-                "name": _name(folder),
+                "name": names.get(run_id) or _name(folder),
                 "status": state.status,
                 "iteration": state.iteration,
                 "stage": state.stage,
@@ -86,6 +94,18 @@ def list_(json_: Json = False) -> None:
             }
         )
     show(rows, json_, table(rows) if rows else "no runs yet; start one with `run --preset demo`")
+
+
+def _names(store: Store) -> dict[str, str]:
+    """The names in the database; none where it cannot be read, since the list must help then too."""
+    from lpd_core.store import runs
+
+    if not store.database.path.exists():
+        return {}
+    try:
+        return {row["run_id"]: row["name"] for row in runs.list_runs(store)}
+    except LpdError:
+        return {}
 
 
 def _name(folder) -> str:

@@ -10,6 +10,7 @@ import typer
 
 from lpd_core.cli.options import Author, ConfigFile, Json, Preset, Run, Settings
 from lpd_core.cli.output import show, table
+from lpd_core.cli.queue import add
 from lpd_core.config import RunConfig, load_config, presets
 from lpd_core.errors import CheckFailed, ConfigError, UserError, suggest
 from lpd_core.store import RunFolder, Store
@@ -49,6 +50,9 @@ def run(
     detach: Annotated[
         bool, typer.Option("--detach", help="Return at once; the run goes on by itself.")
     ] = False,
+    queue: Annotated[
+        bool, typer.Option("--queue", help="Let it wait for its turn instead of starting it now.")
+    ] = False,
     json_: Json = False,
 ) -> None:
     """Start a run and follow it; Ctrl-C stops it, `resume` goes on."""
@@ -63,6 +67,9 @@ def run(
         print(f"warning: {warning.what}: {warning.mend}", file=sys.stderr)
     folder = jobs.create_run(store, settings)
     print(f"run {folder.run_id} in {folder.root}", file=sys.stderr)
+    if queue:
+        add(folder.run_id, json_)
+        return
     _go(store, folder, detach, json_)
 
 

@@ -14,7 +14,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from typing import Any
 from lpd_core.config import PromptsConfig, RunConfig, parse_config, to_toml
 from lpd_core.errors import Interrupted, LpdError, UserError
 from lpd_core.events import Event, from_line, to_line
+from lpd_core.store.locks import acquire, is_held
 
 START_SECONDS = 20.0
 """After this long, a driver that was started and drives nothing has failed to start."""
@@ -106,23 +107,15 @@ class RunFolder:
         write_json(self.root / "state.json", asdict(replace(state, heartbeat=time.time())))
 
     def is_driven(self) -> bool:
-        """Whether a live process holds the run's lock (a PID alone does not tell: zombies keep theirs)."""
-        try:
-            # Shared, so that two who look do not take each other for a driver.
-            with open(self.root / "driver.lock", "a+", encoding="ascii") as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        """Whether a live process holds the run's lock."""
+        return is_held(self.root / "driver.lock")
 
     @contextmanager
     def driving(self) -> Iterator[None]:
         """Hold the run's lock with this process's PID in it; refused while another driver has it (after a second,
         since somebody may be looking), and waits up to 30 s for stages of a dead driver to end."""
         with open(self.root / "driver.lock", "a+", encoding="ascii") as lock:
-            if not _acquire(lock, seconds=1):
+            if not acquire(lock, seconds=1):
                 raise UserError(f"run {self.run_id} is already being driven; see `status {self.run_id}`")
             lock.truncate(0)
             lock.write(str(os.getpid()))
@@ -146,7 +139,7 @@ class RunFolder:
 
     def _wait_for_stages(self) -> None:
         with open(self.root / "stages.lock", "a+", encoding="ascii") as lock:
-            if not _acquire(lock, seconds=30):
+            if not acquire(lock, seconds=30):
                 raise Interrupted(
                     f"a stage of run {self.run_id} from an earlier driver is still at work after 30 s; "
                     "end it and resume again"
@@ -158,15 +151,18 @@ class RunFolder:
         with storage("write events.jsonl"), open(self.root / "events.jsonl", "ab", buffering=0) as file:
             file.write(line.encode("utf-8", "replace"))
 
-    def events(self, since: int = 0) -> tuple[list[tuple[float, Event]], int]:
-        """The events from byte `since` on and the offset to go on from; damaged lines are passed over."""
+    def events(self, since: int = 0, most: int = -1) -> tuple[list[tuple[float, Event]], int]:
+        """The events from byte `since` on, in the next `most` bytes where that is not -1, and the offset to go on
+        from; damaged lines are passed over."""
         try:
             with open(self.root / "events.jsonl", "rb") as file:
                 file.seek(since)
-                data = file.read()
+                data = file.read(most)
         except OSError:
             return [], since
         whole = data[: data.rfind(b"\n") + 1]
+        if not whole and len(data) == most:  # no event is that long
+            return [], since + most
         found = []
         for line in whole.splitlines():
             try:
@@ -208,6 +204,22 @@ class RunFolder:
                     )
             os.replace(temporary, target)
 
+    def events_size(self) -> int:
+        """Bytes of events so far."""
+        try:
+            return (self.root / "events.jsonl").stat().st_size
+        except OSError:
+            return 0
+
+    def size(self) -> int:
+        """Bytes of all files in the folder; a file that goes away meanwhile is passed over."""
+        total = 0
+        for place, _, names in os.walk(self.root):
+            for name in names:
+                with suppress(OSError):
+                    total += os.lstat(os.path.join(place, name)).st_size
+        return total
+
     def stage_result(self, iteration: int, stage: str) -> dict[str, Any] | None:
         """The summary of a finished stage, or None while it is not."""
         path = self.root / "stages" / f"{iteration:03d}-{stage}.json"
@@ -228,19 +240,6 @@ class RunFolder:
 def segment_name(iteration: int, stage: str, chunk: int) -> str:
     """The name a chunk is committed under."""
     return f"{iteration:03d}-{stage}-{chunk:05d}"
-
-
-def _acquire(lock, seconds: float) -> bool:
-    """Take a lock exclusively, trying for some seconds."""
-    give_up = time.monotonic() + seconds
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            if time.monotonic() > give_up:
-                return False
-            time.sleep(0.02)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -57,6 +57,43 @@ def set_status(store: Store, run_id: str, status: str, error: str = "") -> None:
     )
 
 
+def set_name(store: Store, run_id: str, name: str) -> None:
+    """Record the name that people see."""
+    store.database.execute("update runs set name = ? where run_id = ?", [name, run_id])
+
+
+def models(store: Store) -> dict[str, str]:
+    """The path or hub name of every run's base model, by run."""
+    rows = store.database.query("select run_id, config->>'$.model.path' model from runs")
+    return {row["run_id"]: row["model"] or "" for row in rows}
+
+
+def count_rows(store: Store, run_id: str) -> int:
+    """How many rows of all tables belong to a run."""
+    with store.database.read() as connection:
+        return sum(
+            connection.execute(f"select count(*) from {table} where run_id = ?", [run_id]).fetchone()[0]
+            for table in _tables_of_runs(connection)
+        )
+
+
+def delete_rows(store: Store, run_id: str) -> None:
+    """Delete every row of a run from every table in one transaction; what runs share (data sets, prompts, embedded
+    principles) stays."""
+    with store.database.write() as connection:
+        for table in _tables_of_runs(connection):
+            connection.execute(f"delete from {table} where run_id = ?", [run_id])
+
+
+def _tables_of_runs(connection: Any) -> list[str]:
+    """The tables with a run_id, those of later schemas too."""
+    found = connection.execute(
+        """select table_name from information_schema.columns join information_schema.tables using (table_name)
+           where column_name = 'run_id' and table_type = 'BASE TABLE' order by table_name"""
+    )
+    return [table for (table,) in found.fetchall()]
+
+
 def set_iteration(store: Store, run_id: str, iteration: int, values: Mapping[str, Any]) -> None:
     """Write some columns of an iteration's row, making the row if need be."""
     names = list(values)
