@@ -23,9 +23,15 @@ from lpd_core.types import Example, Generation, SampleRequest
 
 
 def self_correct(
-    examples: Sequence[Example], sampler: Sampler, templates: Templates, config: RunConfig, salt: tuple
+    examples: Sequence[Example],
+    sampler: Sampler,
+    templates: Templates,
+    config: RunConfig,
+    salt: tuple,
+    principle: str | None = None,
 ) -> list[tuple[Generation, str, Generation]]:
-    """(y1, z, y2) for each prompt, each stage sampled for all prompts at once. `salt` names the seeds' purpose."""
+    """(y1, z, y2) for each prompt, each stage sampled for all prompts at once. `salt` names the seeds' purpose.
+    A `principle` given stands as z everywhere, and none is sampled."""
 
     def ask(chats, sampling: Sampling, role: str) -> list[Generation]:
         seeds = [derive_seed(config.seed, *salt, role, example.prompt_id) for example in examples]
@@ -35,8 +41,10 @@ def self_correct(
     settings = config.evaluate
     drafts = ask([opening(templates, example.messages) for example in examples], settings.draft, "draft")
     texts = [draft.text.strip() for draft in drafts]
-    cues = [principle_chat(templates, e.messages, text) for e, text in zip(examples, texts, strict=True)]
-    principles = [clean_principle(answer.text) for answer in ask(cues, settings.principle, "principle")]
+    principles = [principle or ""] * len(texts)
+    if principle is None:
+        cues = [principle_chat(templates, e.messages, text) for e, text in zip(examples, texts, strict=True)]
+        principles = [clean_principle(answer.text) for answer in ask(cues, settings.principle, "principle")]
     chats = [
         refine_chat(templates, example.messages, text, principle)
         for example, text, principle in zip(examples, texts, principles, strict=True)

@@ -246,3 +246,30 @@ def test_a_local_folder_never_touches_the_network(folder):
     )
     environment = {key: value for key, value in os.environ.items() if key != "HF_HUB_OFFLINE"}
     assert subprocess.run([sys.executable, "-c", script, str(folder)], env=environment).returncode == 0
+
+
+@pytest.mark.parametrize("engine", ["loop", "generate"])
+def test_a_streamed_text_grows_into_what_sample_gives(folder, engine):
+    sampler = TransformersSampler(folder, engine=engine)
+    request = requests()[4]
+    told = []
+    streamed = sampler.stream(request, WARM, told.append)
+    assert streamed == sampler.sample([request], WARM)[0]
+    assert len(told) == streamed.tokens > 1
+    assert told[-1] == streamed.text
+
+
+def test_who_hears_a_stream_may_end_it(sampler):
+    class Enough(Exception):
+        pass
+
+    def told(text):
+        raise Enough
+
+    with pytest.raises(Enough):
+        sampler.stream(requests()[0], WARM, told)
+
+
+def test_a_chat_that_cannot_be_sent_is_not_streamed(folder):
+    sampler = TransformersSampler(folder, max_length=4)
+    assert sampler.stream(requests()[0], WARM, pytest.fail).finish_reason == "overlong"

@@ -7,7 +7,7 @@ in every layer; `fits` tells.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +22,8 @@ from lpd_core.samplers.batching import pad_left, positions_of
 from lpd_core.samplers.cache import InPlaceCache
 from lpd_core.samplers.choice import BROKEN, choose
 
+Watch = Callable[[np.ndarray], None]
+"""Told the tokens of each step as they are chosen, one for each row still open."""
 CROWDED = 16  # finished rows are dropped when they are more than one in so many
 PROBES = ((1, 2, 3, 4, 5, 6, 7, 8, 9), (9, 7, 5, 3, 1))  # two short rows of token ids that any model has
 
@@ -156,7 +158,11 @@ class DecodeLoop:
 
     @torch.inference_mode()
     def decode(
-        self, prompts: Sequence[Sequence[int]], rows: Sequence[Row], sampling: Sampling
+        self,
+        prompts: Sequence[Sequence[int]],
+        rows: Sequence[Row],
+        sampling: Sampling,
+        watch: Watch | None = None,
     ) -> list[Completion]:
         """One completion a row, in their order."""
         context = Context(self.model, self.by_column)
@@ -166,7 +172,10 @@ class DecodeLoop:
         ledger = Ledger(rows, self.stop_ids, self.stops)
         while True:
             tokens = choose(logits, sampling, ledger.seeds[ledger.row], ledger.step)
-            ledger.record(tokens.cpu().numpy())
+            chosen = tokens.cpu().numpy()
+            ledger.record(chosen)
+            if watch is not None:
+                watch(chosen)
             if not ledger.open.any():
                 return ledger.completions()
             order = ledger.compact()

@@ -11,21 +11,24 @@ from transformers import GenerationConfig, LogitsProcessor, PreTrainedModel
 from lpd_core.config import Sampling
 from lpd_core.samplers.batching import pad_left
 from lpd_core.samplers.choice import choose
-from lpd_core.samplers.decode import Completion, Row, trim
+from lpd_core.samplers.decode import Completion, Row, Watch, trim
 
 
 class SeededChoice(LogitsProcessor):
     """Chooses each row's token by its own seed and leaves `generate` no other; keeps what it chose."""
 
-    def __init__(self, sampling: Sampling, seeds: np.ndarray):
+    def __init__(self, sampling: Sampling, seeds: np.ndarray, watch: Watch | None = None):
         self.sampling = sampling
         self.seeds = seeds
+        self.watch = watch
         self.chosen: list[torch.Tensor] = []
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """scores [rows, vocabulary] -> 0 at the chosen token and -inf elsewhere."""
         tokens = choose(scores, self.sampling, self.seeds, len(self.chosen))
         self.chosen.append(tokens)
+        if self.watch is not None:
+            self.watch(tokens.cpu().numpy())
         return torch.full_like(scores, -torch.inf).scatter_(1, tokens.clamp(min=0)[:, None], 0.0)
 
 
@@ -38,11 +41,15 @@ class GenerateLoop:
 
     @torch.inference_mode()
     def decode(
-        self, prompts: Sequence[Sequence[int]], rows: Sequence[Row], sampling: Sampling
+        self,
+        prompts: Sequence[Sequence[int]],
+        rows: Sequence[Row],
+        sampling: Sampling,
+        watch: Watch | None = None,
     ) -> list[Completion]:
         """One completion a row, in their order."""
         ids, is_token = pad_left([prompts[row.prompt] for row in rows], self.model.device)
-        choice = SeededChoice(sampling, np.array([row.seed for row in rows], dtype=np.uint64))
+        choice = SeededChoice(sampling, np.array([row.seed for row in rows], dtype=np.uint64), watch)
         self.model.generate(
             input_ids=ids,
             attention_mask=is_token.long(),

@@ -6,8 +6,9 @@ sorted by length, as a function of the call's requests alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel
 
@@ -18,8 +19,17 @@ from lpd_core.samplers.answers import StopTexts, without_thinking
 from lpd_core.samplers.batching import Batch, run_batches
 from lpd_core.samplers.chat import end_of_turn, load_tokenizer
 from lpd_core.samplers.checkpoint import forget_generation_settings, load_model, stop_tokens
+from lpd_core.samplers.choice import BROKEN
 from lpd_core.samplers.cpu import accelerate
-from lpd_core.samplers.decode import Completion, DecodeLoop, Row, fits, has_full_attention, plain_logits
+from lpd_core.samplers.decode import (
+    Completion,
+    DecodeLoop,
+    Row,
+    Watch,
+    fits,
+    has_full_attention,
+    plain_logits,
+)
 from lpd_core.samplers.generate import GenerateLoop
 from lpd_core.samplers.groups import Group, Prompter
 from lpd_core.types import Generation, SampleRequest
@@ -80,12 +90,34 @@ class TransformersSampler:
         run_batches(groups, self.settings.token_budget, run, give_up)
         return [generations[row] for row in range(len(requests))]
 
+    def stream(self, request: SampleRequest, sampling: Sampling, told: Callable[[str], None]) -> Generation:
+        """The generation that `sample` gives for the request alone; `told` gets its text so far after each token,
+        with what may be cut off in the end (thinking, stop texts). What `told` raises ends the generation. Memory that does not suffice raises."""
+        said: list[int] = []
+
+        def watch(tokens: np.ndarray) -> None:
+            said.append(int(tokens[0]))
+            if said[-1] != BROKEN:
+                told(self._text(said))
+
+        groups, generations = self.prompter.groups([request], sampling)
+        if groups:
+            generations = self._decode(groups, [request], sampling, watch)
+        return generations[0]
+
+    def _text(self, tokens: Sequence[int]) -> str:
+        return self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
     def _decode(
-        self, batch: Batch, requests: Sequence[SampleRequest], sampling: Sampling
+        self,
+        batch: Batch,
+        requests: Sequence[SampleRequest],
+        sampling: Sampling,
+        watch: Watch | None = None,
     ) -> dict[int, Generation]:
         numbered = [(number, group, row) for number, group in enumerate(batch) for row in group.rows]
         rows = [Row(number, requests[row].seed, group.limit) for number, group, row in numbered]
-        completions = self.loop.decode([group.tokens for group in batch], rows, sampling)
+        completions = self.loop.decode([group.tokens for group in batch], rows, sampling, watch)
         texts = self.tokenizer.batch_decode(
             [completion.tokens for completion in completions],
             skip_special_tokens=True,
