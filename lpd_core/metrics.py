@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from math import comb
+from math import comb, sqrt
+from statistics import NormalDist
 from typing import Any
 
 from lpd_core.types import Interval
@@ -40,6 +41,19 @@ def interval(values: Sequence[float], resamples: int = 2000, seed: int = 0) -> I
         means[start : start + len(picks)] = data[picks].mean(axis=1)
     low, high = np.percentile(means, [2.5, 97.5])
     return Interval(float(data.mean()), float(low), float(high), int(data.size))
+
+
+def wilson(share: float, n: int, level: float = 0.95) -> Interval:
+    """A share of n with its Wilson score interval; NaN where n is 0.
+
+    Where ties count half, the share is a mean of 0, 1/2 and 1, which varies less than the interval assumes: it is
+    then on the wide side. Edwin B. Wilson 1927, https://doi.org/10.1080/01621459.1927.10502953"""
+    if not n:
+        return Interval(float("nan"), float("nan"), float("nan"), 0)
+    z = NormalDist().inv_cdf(0.5 + level / 2)
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return Interval(share, max(0.0, centre - half), min(1.0, centre + half), n)
 
 
 def heldout_summary(

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import zipfile
+from math import prod
 from pathlib import Path
 
 from lpd_core.errors import UserError
@@ -46,6 +47,18 @@ def model_digest(folder: Path) -> str:
             while block := stream.read(BLOCK):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def parameter_count(folder: Path) -> int:
+    """How many numbers the weights of a checkpoint's folder are, from the heads of its safetensors files."""
+    from safetensors import safe_open
+
+    count = 0
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, framework="numpy") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 (not a mapping)
+                count += prod(tensors.get_slice(name).get_shape())
+    return count
 
 
 def last_whole_checkpoint(work_dir: Path) -> Path | None:

@@ -307,21 +307,13 @@ def _check_storage(report: Preflight, store: Store, config: RunConfig) -> None:
 
 
 def _weight_bytes(config: RunConfig) -> int:
-    """The size of the weights in float32, from the files' own data types."""
+    """The size of the weights in float32."""
     path = resolve_path(config.model.path) if config.model.path else Path("/nonexistent")
     if config.sampler.kind == "scripted" or not path.is_dir():
         return 0
-    from safetensors import safe_open
+    from lpd_core.model_files import parameter_count
 
-    count = 0
-    for file in path.glob("*.safetensors"):
-        with safe_open(file, framework="numpy") as tensors:
-            for name in tensors.keys():  # noqa: SIM118 (not a mapping)
-                size = 1
-                for length in tensors.get_slice(name).get_shape():
-                    size *= length
-                count += size
-    return 4 * count
+    return 4 * parameter_count(path)
 
 
 def _estimate(report: Preflight, store: Store, config: RunConfig, pools: Mapping[str, list[Example]]) -> None:

@@ -163,7 +163,7 @@ class TrainingResult:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean with its 95 % bootstrap interval over n prompts."""
+    """A mean with its 95 % interval over n prompts or votes."""
 
     mean: float
     low: float

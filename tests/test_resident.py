@@ -11,16 +11,23 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import PROJECT
+from conftest import PROJECT, run_inline
 
-from lpd_core import resident
+from lpd_core import machine, resident
+from lpd_core.build import build_sampler
+from lpd_core.config import Sampling
 from lpd_core.errors import Interrupted, LpdError, UserError
-from lpd_core.resident import client
+from lpd_core.evaluate import self_correct
+from lpd_core.prompts import load_templates
+from lpd_core.resident import client, operations
 from lpd_core.resident.place import LONGEST_SOCKET, Place
-from lpd_core.store import Store
+from lpd_core.resident.room import weight_bytes
+from lpd_core.store import RunState, Store
+from lpd_core.types import Example, Generation, SampleRequest
 
 MINILM = "all-MiniLM-L6-v2"
 
@@ -144,3 +151,97 @@ def test_no_texts_and_hashed_words_need_no_process(tmp_path):
     assert resident.embed(store, [], MINILM) == []
     assert len(resident.embed(store, ["one"], "hash")[0]) == 256
     assert not (tmp_path / "resident").exists()
+
+
+@pytest.fixture
+def scripted_run(store, scripted_settings):
+    """A finished run of the scripted fake; its model process ends with the test."""
+    yield run_inline(store, scripted_settings).run_id
+    end(Place(store.home, "model"))
+
+
+PROMPT = [{"role": "user", "content": "Tell me about the river"}]
+
+
+def texts(steps) -> dict[str, str]:
+    return {step.role: step.text for step in steps if step.finish_reason}
+
+
+def test_a_chain_is_the_measurements_own(store, scripted_run):
+    config = store.run(scripted_run).config()
+    example = Example("", "playground", tuple(PROMPT), "", "")
+    ((draft, principle, response),) = self_correct(
+        [example], build_sampler(config, ""), load_templates(config.prompts), config, ("playground",)
+    )
+    said = texts(resident.chain(store, scripted_run, 1, PROMPT, seed=config.seed))
+    assert said == {"draft": draft.text, "principle": principle, "refine": response.text}
+
+
+def test_a_forced_principle_stands_for_the_models_own(store, scripted_run):
+    own = texts(resident.chain(store, scripted_run, 1, PROMPT))
+    forced = texts(resident.chain(store, scripted_run, 1, PROMPT, principle="Mention boats."))
+    assert forced["principle"] == "Mention boats." != own["principle"]
+    assert forced["draft"] == own["draft"] and forced["refine"] != own["refine"]
+
+
+def test_a_run_that_is_not_there_is_told(store, scripted_run):
+    with pytest.raises(UserError, match="no run 'other-1'"):
+        list(resident.chain(store, "other-1", 1, PROMPT))
+
+
+def test_a_slow_text_grows_before_it_is_whole(store, monkeypatch):
+    sent = []
+    monkeypatch.setattr(operations, "SEND_SECONDS", 0.0)
+
+    class Slow:
+        def stream(self, request, sampling, told):
+            for text in ("one", "one two"):
+                told(text)
+            return Generation("one two three ", "length", 3, 1)
+
+    telling = operations.Telling(Slow(), iter(["draft"]), sent.append)
+    telling.sample([SampleRequest(tuple(PROMPT), 0)], Sampling())
+    assert [line["text"] for line in sent] == ["one", "one two", "one two three"]
+    assert [line["finish_reason"] for line in sent] == [None, None, "length"]
+
+
+def test_room_counts_weights_not_yet_loaded_and_names_who_is_at_work(store, scripted_run, monkeypatch):
+    enough = resident.room(store, scripted_run, [0, 1])
+    assert enough.suffices and not enough.unknown and enough.at_work == ()
+    list(resident.chain(store, scripted_run, 1, PROMPT))
+    assert resident.room(store, scripted_run, [0, 1]).needed < enough.needed  # the process is there already
+    now = machine.look(store.home)
+    monkeypatch.setattr(machine, "look", lambda home: replace(now, memory_available=-1))
+    folder = store.run(scripted_run)
+    with folder.driving():
+        folder.write_state(RunState("running", 2, "m_step"))
+        little = resident.room(store, scripted_run, [0, 1])
+    assert not little.suffices
+    assert little.at_work == (resident.AtWork(scripted_run, 2, "m_step"),)
+
+
+def test_weights_are_counted_from_the_files(tmp_path):
+    from models import tiny_model
+
+    from lpd_core.config import parse_config
+
+    folder = tiny_model(tmp_path)
+    exact = sum(parameter.numel() for parameter in _parameters(folder))
+    config = parse_config({"model": {"path": str(folder), "dtype": "bfloat16"}, "data": {"train": ["x"]}})
+    assert weight_bytes(config, folder) == 2 * exact
+    assert weight_bytes(config, tmp_path / "a/hub-name") == 0
+
+
+def _parameters(folder):
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors").values()
+
+
+def test_a_model_makes_way_sooner_while_a_run_is_at_work(store, scripted_run):
+    chains = operations.Chains(store)
+    assert chains.patience(300) == 300
+    folder = store.run(scripted_run)
+    with folder.driving():
+        folder.write_state(RunState("running", 2, "m_step"))
+        assert chains.patience(300) == operations.HURRIED_SECONDS

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from lpd_core import errors
@@ -18,9 +18,11 @@ from lpd_core.embedding import HashEmbedder
 from lpd_core.errors import Interrupted, LpdError, UserError
 from lpd_core.resident.place import Place
 from lpd_core.store import Store
+from lpd_core.types import Message
 
 START_SECONDS = 30.0
 EMBED_SECONDS = 120.0
+CHAIN_SECONDS = 600.0  # loading a large model takes minutes
 ATTEMPTS = 2  # a process may leave, or be killed, between two questions
 
 
@@ -39,8 +41,47 @@ def embed(
     return next(ask(store, "embed", request, seconds))["vectors"]
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A text of the chain so far. `role` is draft (y1), principle (z) or refine (y2); `finish_reason` and `tokens`
+    come when it is whole, `error` where it failed."""
+
+    role: str
+    text: str
+    finish_reason: str | None
+    tokens: int
+    error: str
+
+
+def chain(
+    store: Store,
+    run_id: str,
+    iteration: int,
+    messages: Sequence[Message],
+    principle: str | None = None,
+    temperature: float = 0.0,
+    seed: int = 0,
+    seconds: float = CHAIN_SECONDS,
+) -> Iterator[Step]:
+    """x -> y1 -> z -> y2 by M_t of a run, by the chats of its held-out measurement, as the texts grow.
+
+    A `principle` given stands as z. Temperature 0 is greedy. Closing the iterator ends the work. Raises
+    `UserError` where there is no such model, `Interrupted` when it was not done within `seconds`."""
+    request = {
+        "op": "chain",
+        "run_id": run_id,
+        "iteration": iteration,
+        "messages": [dict(message) for message in messages],
+        "principle": principle,
+        "temperature": temperature,
+        "seed": seed,
+    }
+    for line in ask(store, "model", request, seconds):
+        yield Step(**line)
+
+
 def ask(store: Store, kind: str, request: Mapping[str, Any], seconds: float) -> Iterator[dict[str, Any]]:
-    """The lines of the answer as they come, until the one that says `done`.
+    """The lines of the answer as they come, without the one that says `done`.
 
     Closing the iterator early ends the work. Raises what the process tells as an error, and `Interrupted` when it
     died at work or was not done within `seconds`."""
@@ -54,11 +95,11 @@ def ask(store: Store, kind: str, request: Mapping[str, Any], seconds: float) -> 
                 channel.sendall(json.dumps(request).encode() + b"\n")
                 for line in _lines(channel, give_up):
                     answered = True
-                    if "error" in line:
+                    if "kind" in line:
                         raise _error_of(line)
-                    yield line
-                    if line.get("done"):
+                    if "done" in line:
                         return
+                    yield line
         except TimeoutError:
             raise Interrupted(
                 f"the resident {kind} process was not done within {seconds:g} s; try again, and see {place.log}"
@@ -141,6 +182,4 @@ def _error_of(line: Mapping[str, Any]) -> LpdError:
     """The error that the process told, as one of ours."""
     kind = getattr(errors, str(line.get("kind")), None)
     is_ours = isinstance(kind, type) and issubclass(kind, LpdError)
-    with suppress(TypeError):
-        return (kind if is_ours else LpdError)(str(line["error"]))
-    return LpdError(str(line["error"]))
+    return (kind if is_ours else LpdError)(str(line["error"]))

@@ -12,7 +12,6 @@ from pathlib import Path
 from lpd_core.errors import UserError
 from lpd_core.store.run_folder import storage
 
-KINDS = ("embed",)
 IDLE_SECONDS = 300.0
 """How long a resident process stays without being asked anything."""
 LONGEST_SOCKET = 100
@@ -20,7 +19,8 @@ LONGEST_SOCKET = 100
 
 
 class Place:
-    """The files of one kind of resident process under one home: `<home>/resident/<kind>.sock`, `.lock`, `.log`.
+    """The files of one kind of resident process under one home: `<home>/resident/<kind>.sock`, `.lock`, `.log`, and
+    `.json` with the models it holds.
 
     Where the home's path is too long for a socket, that one lies in a folder of this user's under the runtime
     folder, named after the home."""
@@ -31,6 +31,7 @@ class Place:
         self.folder = self.home / "resident"
         self.lock = self.folder / f"{kind}.lock"
         self.log = self.folder / f"{kind}.log"
+        self.held = self.folder / f"{kind}.json"
         near = self.folder / f"{kind}.sock"
         self.socket = near if len(os.fsencode(near)) <= LONGEST_SOCKET else self._far()
 

@@ -1,4 +1,4 @@
-"""The resident process: takes one request a connection, answers in JSON lines, leaves when nobody asks.
+"""The resident process: takes one request a connection, answers in JSON lines and leaves when nobody asks.
 
 Its lock tells who is alive, and is held to the end; the socket is bound before anything is loaded. A request that
 fails is answered with one line and costs no other; an asker who is gone ends the work for him.
@@ -11,25 +11,40 @@ import json
 import os
 import socket
 import sys
-import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
-from lpd_core.errors import LpdError, UserError
+from lpd_core.errors import LpdError
 from lpd_core.resident.place import Place
-from lpd_core.store import Store
 
-Answer = Iterator[Mapping[str, Any]]
+Send = Callable[[Mapping[str, Any]], None]
 LARGEST_REQUEST = 1 << 26  # bytes
 PATIENCE_SECONDS = 10.0  # for an asker who neither sends nor reads
 TAKEOVER_SECONDS = 5.0  # for a process before this one to let go of the lock
+LOOK_SECONDS = 2.0  # between two looks at whether to leave
 
 
-def serve(store: Store, place: Place, idle: float) -> None:
-    """Answer requests of the place's kind until none has come for `idle` seconds; at once when another does."""
+class Gone(Exception):
+    """The asker has left; raised by `send` to end the work for him."""
+
+
+class Operation(Protocol):
+    """What a kind of resident process does."""
+
+    def __call__(self, request: Mapping[str, Any], send: Send) -> None:
+        """Answer one request by sending lines."""
+        ...
+
+    def patience(self, idle: float) -> float:
+        """How many seconds to stay without work, at most `idle`."""
+        ...
+
+
+def serve(place: Place, operation: Operation, idle: float) -> None:
+    """Answer requests until none has come for `idle` seconds (or less, as the operation says); leaves at once where
+    another process of the kind is alive."""
     place.make()
     with open(place.lock, "a+", encoding="ascii") as lock:
         if not _take(lock):
@@ -38,9 +53,8 @@ def serve(store: Store, place: Place, idle: float) -> None:
         lock.write(str(os.getpid()))
         lock.flush()
         listener = _listen(place)
-        listener.settimeout(idle)
         try:
-            _serve(listener, OPERATIONS[place.kind](store))
+            _serve(listener, operation, idle)
         finally:
             # Gone before the lock is free: who finds no socket starts another process.
             place.socket.unlink(missing_ok=True)
@@ -71,35 +85,41 @@ def _listen(place: Place) -> socket.socket:
     return listener
 
 
-def _serve(listener: socket.socket, answer: Callable[[Mapping[str, Any]], Answer]) -> None:
-    while True:
+def _serve(listener: socket.socket, operation: Operation, idle: float) -> None:
+    asked = time.monotonic()
+    while (left := asked + operation.patience(idle) - time.monotonic()) > 0:
+        listener.settimeout(min(left, LOOK_SECONDS))
         try:
             channel, _ = listener.accept()
         except TimeoutError:
-            return
+            continue
         with channel:
             channel.settimeout(PATIENCE_SECONDS)
             try:
-                _answer(channel, answer)
-            except (OSError, ValueError) as cause:  # the asker is gone, silent or speaks no JSON
-                print(f"dropped a request: {cause}", file=sys.stderr, flush=True)
+                _answer(channel, operation)
+            except (Gone, OSError, ValueError) as cause:  # the asker has left, is silent or speaks no JSON
+                print(f"dropped a request: {type(cause).__name__}: {cause}", file=sys.stderr, flush=True)
+        asked = time.monotonic()
 
 
-def _answer(channel: socket.socket, answer: Callable[[Mapping[str, Any]], Answer]) -> None:
-    request = json.loads(_read_line(channel))
-    lines = answer(request)
-    while True:
+def _answer(channel: socket.socket, operation: Operation) -> None:
+    def send(line: Mapping[str, Any]) -> None:
         try:
-            line = next(lines)
-        except StopIteration:
-            return
-        except Exception as cause:
-            if not isinstance(cause, LpdError):
-                traceback.print_exc()
-            told = {"error": _in_one_line(cause), "kind": type(cause).__name__, "done": True}
-            channel.sendall(json.dumps(told).encode() + b"\n")
-            return
-        channel.sendall(json.dumps(line).encode() + b"\n")
+            channel.sendall(json.dumps(line).encode() + b"\n")
+        except OSError as cause:
+            raise Gone(str(cause)) from cause
+
+    request = json.loads(_read_line(channel))
+    try:
+        operation(request, send)
+    except Gone:
+        raise
+    except Exception as cause:
+        if not isinstance(cause, LpdError):
+            traceback.print_exc()
+        send({"error": _in_one_line(cause), "kind": type(cause).__name__})
+        return
+    send({"done": True})
 
 
 def _read_line(channel: socket.socket) -> bytes:
@@ -119,30 +139,4 @@ def _in_one_line(cause: Exception) -> str:
         return text
     if isinstance(cause, MemoryError) or type(cause).__name__ == "OutOfMemoryError":
         return "memory does not suffice; wait until the stage at work has ended, or choose a smaller model"
-    return f"{type(cause).__name__}: {text}"
-
-
-def embed_operation(store: Store) -> Callable[[Mapping[str, Any]], Answer]:
-    """Answers {"op": "embed", "texts", "embedder"} with one line {"vectors", "done"}.
-
-    The embedders asked for stay loaded. Questions are not kept: the cache lies in a folder that goes with the
-    process."""
-    from lpd_core.embedding import SentenceEmbedder
-
-    scratch = tempfile.TemporaryDirectory(prefix="lpd-embed-")
-    known: dict[str, SentenceEmbedder] = {}
-
-    def answer(request: Mapping[str, Any]) -> Answer:
-        if request.get("op") != "embed":
-            raise UserError(f"the resident embed process has no operation {request.get('op')!r}")
-        name = str(request["embedder"])
-        if name not in known:
-            known[name] = SentenceEmbedder(name, Path(scratch.name))
-        yield {"vectors": known[name].embed([str(text) for text in request["texts"]]).tolist(), "done": True}
-
-    return answer
-
-
-OPERATIONS: Mapping[str, Callable[[Store], Callable[[Mapping[str, Any]], Answer]]] = {
-    "embed": embed_operation
-}
+    return f"{type(cause).__name__}: {text}" if text else type(cause).__name__

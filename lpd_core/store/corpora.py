@@ -198,3 +198,15 @@ def benchmarks(store: Store, run_id: str) -> list[str]:
     order: Sequence[str] = ("dev", "test")
     names = sorted(row["benchmark"] for row in rows)
     return [name for name in order if name in names] + [name for name in names if name not in order]
+
+
+def heldout_like(store: Store, run_id: str, words: str, limit: int) -> list[dict[str, Any]]:
+    """Held-out prompts of a run that hold `words` (all where it is empty): prompt_id, benchmark, messages, gold."""
+    rows = store.database.query(
+        """select a.prompt_id, a.benchmark, p.messages, p.gold from assignments a join prompts p using (prompt_id)
+           where a.run_id = $run and a.iteration = 0
+             and ($words = '' or contains(lower(p.messages::text), lower($words)) or a.prompt_id = $words)
+           order by a.benchmark, a.position limit $limit""",
+        {"run": run_id, "words": words, "limit": limit},
+    )
+    return [{**row, "messages": tuple(json.loads(row["messages"]))} for row in rows]

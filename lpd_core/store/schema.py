@@ -79,7 +79,18 @@ def create_tables(connection) -> None:
     connection.execute(TABLES)
 
 
-MIGRATIONS: tuple[Callable, ...] = (create_tables,)
+def create_votes(connection) -> None:
+    """Blind votes of people: what stood on side A and on side B, and the verdict a, b, tie or both_bad. An answer is
+    y1 or y2; `prompt_id` is null for a prompt that the voter wrote."""
+    connection.execute(
+        """create table votes (
+            vote_id text primary key, run_id text, voter text, "at" timestamptz, prompt_id text, prompt json,
+            iteration_a integer, answer_a text, response_a text,
+            iteration_b integer, answer_b text, response_b text, verdict text, settings json)"""
+    )
+
+
+MIGRATIONS: tuple[Callable, ...] = (create_tables, create_votes)
 """In order; a migration is never changed once released, a new one is added."""
 
 

@@ -1,0 +1,190 @@
+"""Blind votes of people on two answers to one prompt, and the stored answers that wait for one."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from lpd_core.errors import UserError
+from lpd_core.types import Interval, Message
+
+if TYPE_CHECKING:
+    from lpd_core.store import Store
+
+Verdict = Literal["a", "b", "tie", "both_bad"]
+VERDICTS: tuple[Verdict, ...] = Verdict.__args__
+ANSWERS = ("y1", "y2")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class System:
+    """What is voted on: an iteration of a run (0 is the base model) and which of its answers, y1 or y2."""
+
+    iteration: int
+    answer: str = "y2"
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """Two answers to one prompt, side A first. `prompt_id` is None for a prompt that somebody wrote."""
+
+    run_id: str
+    prompt_id: str | None
+    messages: tuple[Message, ...]
+    systems: tuple[System, System]
+    responses: tuple[str, str]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def swapped(self) -> Ballot:
+        """The same with the sides exchanged."""
+        return Ballot(
+            self.run_id,
+            self.prompt_id,
+            self.messages,
+            self.systems[::-1],
+            self.responses[::-1],
+            self.settings,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What one voter said of a system against another: how often which was better, and how often side A was."""
+
+    voter: str
+    system: System
+    other: System
+    wins: int
+    losses: int
+    ties: int
+    both_bad: int
+    chose_a: int
+
+    @property
+    def n(self) -> int:
+        """How many votes."""
+        return self.wins + self.losses + self.ties + self.both_bad
+
+    def win_rate(self) -> Interval:
+        """The share of votes for the system with its Wilson interval; a tie and `both bad` count half."""
+        from lpd_core.metrics import wilson
+
+        return wilson((self.wins + (self.ties + self.both_bad) / 2) / self.n if self.n else 0.0, self.n)
+
+
+def together(tallies: Sequence[Tally], voter: str = "everybody") -> Tally:
+    """The votes of several voters on one pair of systems, added up."""
+    first = tallies[0]
+    names = ("wins", "losses", "ties", "both_bad", "chose_a")
+    sums = {name: sum(getattr(tally, name) for tally in tallies) for name in names}
+    return Tally(voter, first.system, first.other, **sums)
+
+
+def record(store: Store, ballot: Ballot, voter: str, verdict: Verdict) -> str:
+    """Keep a vote; its id. Raises `UserError` for a verdict or an answer that there is not."""
+    if verdict not in VERDICTS:
+        raise UserError(f"no verdict {verdict!r}; allowed: {', '.join(VERDICTS)}")
+    if ballot.systems[0] == ballot.systems[1] or any(s.answer not in ANSWERS for s in ballot.systems):
+        raise UserError(f"a vote needs two different systems with the answers {' or '.join(ANSWERS)}")
+    vote_id = uuid.uuid4().hex
+    a, b = ballot.systems
+    store.database.execute(
+        """insert into votes values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+        [
+            vote_id, ballot.run_id, voter, datetime.now(UTC), ballot.prompt_id,
+            json.dumps([dict(message) for message in ballot.messages]),
+            a.iteration, a.answer, ballot.responses[0],
+            b.iteration, b.answer, ballot.responses[1], verdict, json.dumps(dict(ballot.settings)),
+        ],
+    )  # fmt: skip
+    return vote_id
+
+
+def tallies(store: Store, run_id: str) -> list[Tally]:
+    """A run's votes by pair of systems and voter, the later iteration of a pair first."""
+    rows = store.database.query(
+        """with turned as (
+               select voter, verdict, (iteration_a, answer_a) > (iteration_b, answer_b) as straight,
+                      greatest((iteration_a, answer_a), (iteration_b, answer_b)) as high,
+                      least((iteration_a, answer_a), (iteration_b, answer_b)) as low
+               from votes where run_id = ?)
+           select voter, high[1] hi, high[2] ha, low[1] li, low[2] la,
+                  count(*) filter (where verdict = if(straight, 'a', 'b')) wins,
+                  count(*) filter (where verdict = if(straight, 'b', 'a')) losses,
+                  count(*) filter (where verdict = 'tie') ties,
+                  count(*) filter (where verdict = 'both_bad') both_bad,
+                  count(*) filter (where verdict = 'a') chose_a
+           from turned group by all order by hi desc, ha desc, li, la, voter""",
+        [run_id],
+    )
+    return [
+        Tally(
+            row["voter"],
+            System(row["hi"], row["ha"]),
+            System(row["li"], row["la"]),
+            *(row[name] for name in ("wins", "losses", "ties", "both_bad", "chose_a")),
+        )
+        for row in rows
+    ]
+
+
+def listed(store: Store, run_id: str, limit: int, offset: int = 0) -> list[dict[str, Any]]:
+    """A run's votes, newest first, with their texts."""
+    return store.database.query(
+        """select * from votes where run_id = ? order by "at" desc, vote_id limit ? offset ?""",
+        [run_id, limit, offset],
+    )
+
+
+def next_ballot(
+    store: Store, run_id: str, systems: tuple[System, System], voter: str, passed: Sequence[str] = ()
+) -> Ballot | None:
+    """The stored held-out answers of two systems to a prompt that the voter has not judged for this pair, in an
+    order of the voter's own, without the prompts in `passed`; None when all are judged."""
+    columns = [{"y1": "draft", "y2": "response"}[system.answer] for system in systems]
+    rows = store.database.query(
+        f"""select a.prompt_id, a.{columns[0]} response_a, b.{columns[1]} response_b, a.benchmark
+            from evaluations a join evaluations b using (run_id, prompt_id, benchmark)
+            where a.run_id = $run and a.iteration = $a and b.iteration = $b
+              and a.system in ('base', 'staple') and b.system in ('base', 'staple')
+              and a.sample = 0 and b.sample = 0 and not list_contains($passed::text[], a.prompt_id)
+              and not exists (select 1 from votes v where v.run_id = $run and v.voter = $voter
+                  and v.prompt_id = a.prompt_id and least((v.iteration_a, v.answer_a), (v.iteration_b, v.answer_b))
+                      = least(($a::integer, $ya), ($b::integer, $yb))
+                  and greatest((v.iteration_a, v.answer_a), (v.iteration_b, v.answer_b))
+                      = greatest(($a::integer, $ya), ($b::integer, $yb)))
+            order by md5(a.prompt_id || $voter) limit 1""",
+        {
+            "run": run_id, "voter": voter, "passed": list(passed),
+            "a": systems[0].iteration, "b": systems[1].iteration,
+            "ya": systems[0].answer, "yb": systems[1].answer,
+        },
+    )  # fmt: skip
+    if not rows:
+        return None
+    found = rows[0]
+    messages = store.database.query(
+        "select messages from prompts where prompt_id = ? limit 1", [found["prompt_id"]]
+    )[0]["messages"]
+    return Ballot(
+        run_id,
+        found["prompt_id"],
+        tuple(json.loads(messages)),
+        systems,
+        (found["response_a"] or "", found["response_b"] or ""),
+        {"source": "heldout", "benchmark": found["benchmark"]},
+    )
+
+
+def heldout_count(store: Store, run_id: str, systems: tuple[System, System]) -> int:
+    """How many held-out prompts both systems have answered."""
+    return store.database.query(
+        """select count(*) n from evaluations a join evaluations b using (run_id, prompt_id, benchmark)
+           where a.run_id = ? and a.iteration = ? and b.iteration = ? and a.system in ('base', 'staple')
+             and b.system in ('base', 'staple') and a.sample = 0 and b.sample = 0""",
+        [run_id, systems[0].iteration, systems[1].iteration],
+    )[0]["n"]
