@@ -250,7 +250,7 @@ def test_a_local_folder_never_touches_the_network(folder):
 
 @pytest.mark.parametrize("engine", ["loop", "generate"])
 def test_a_streamed_text_grows_into_what_sample_gives(folder, engine):
-    sampler = TransformersSampler(folder, engine=engine)
+    sampler = TransformersSampler(str(folder), settings=SamplerConfig(engine=engine))
     request = requests()[4]
     told = []
     streamed = sampler.stream(request, WARM, told.append)
@@ -271,5 +271,5 @@ def test_who_hears_a_stream_may_end_it(sampler):
 
 
 def test_a_chat_that_cannot_be_sent_is_not_streamed(folder):
-    sampler = TransformersSampler(folder, max_length=4)
+    sampler = TransformersSampler(str(folder), ModelConfig(max_length=4))
     assert sampler.stream(requests()[0], WARM, pytest.fail).finish_reason == "overlong"

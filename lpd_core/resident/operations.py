@@ -86,6 +86,10 @@ class Chains:
         )
 
     def _sampler(self, config: RunConfig, model: str) -> Sampler:
+        if config.sampler.kind != "scripted" and Path(model).is_dir():
+            # Whatever sampled in the run: a single chat needs no engine or server, and this one streams.
+            local = config.sampler.model_copy(update={"kind": "transformers"})
+            config = config.model_copy(update={"sampler": local})
         key = (model, config.model.model_dump_json(), config.sampler.model_dump_json())
         if key not in self.held:
             while len(self.held) >= MODELS_HELD:

@@ -92,7 +92,8 @@ class TransformersSampler:
 
     def stream(self, request: SampleRequest, sampling: Sampling, told: Callable[[str], None]) -> Generation:
         """The generation that `sample` gives for the request alone; `told` gets its text so far after each token,
-        with what may be cut off in the end (thinking, stop texts). What `told` raises ends the generation. Memory that does not suffice raises."""
+        with what may be cut off in the end (thinking, stop texts). What `told` raises ends the
+        generation. Memory that does not suffice raises."""
         said: list[int] = []
 
         def watch(tokens: np.ndarray) -> None:
