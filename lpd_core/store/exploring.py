@@ -152,7 +152,10 @@ def _conditions(wanted: Filter) -> tuple[list[str], dict[str, Any]]:
     values: dict[str, Any] = {"run": wanted.run_id}
     simple = {
         "iteration = $t": ("t", wanted.iteration),
-        "prompt_id in (select prompt_id from prompts where dataset_id = $dataset)": ("dataset", wanted.dataset or None),
+        "prompt_id in (select prompt_id from prompts where dataset_id = $dataset)": (
+            "dataset",
+            wanted.dataset or None,
+        ),
         "score >= $score_from": ("score_from", wanted.score[0]),
         "score <= $score_to": ("score_to", wanted.score[1]),
         "gain >= $gain_from": ("gain_from", wanted.gain[0]),
@@ -210,7 +213,12 @@ def datasets(store: Store, run_id: str) -> list[dict[str, Any]]:
 
 
 def similar(
-    store: Store, run_id: str, iteration: int | None, vector: Sequence[float], embedder: str, most: int = SIMILAR
+    store: Store,
+    run_id: str,
+    iteration: int | None,
+    vector: Sequence[float],
+    embedder: str,
+    most: int = SIMILAR,
 ) -> list[dict[str, Any]]:
     """The clustered principles of a run (or of one iteration) most like a vector: id, text, cosine similarity."""
     return store.database.query(

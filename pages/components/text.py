@@ -73,6 +73,11 @@ def hover(text: object, most: int = 0) -> str:
     return html.escape(clip(line, most) if most else line, quote=False)
 
 
+def cell(text: object, most: int = 300) -> str:
+    """A text for a table's cell: on one line, control characters made visible, cut after `most` signs."""
+    return clip(" ".join(_visible(str(text)).split()), most)
+
+
 def clip(text: str, most: int) -> str:
     """At most `most` characters, the end replaced by an ellipsis."""
     return text if len(text) <= most else text[: most - 1].rstrip() + "…"
