@@ -6,6 +6,7 @@ Streamlit imports this file once to find `app`, the server with its guard, and t
 from __future__ import annotations
 
 import streamlit as st
+from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from lpd_core.errors import LpdError
@@ -45,6 +46,8 @@ def show() -> None:
 
 
 if get_script_run_ctx() is None:
+    # Else a server whose first visitor follows a link to a page would run that page without this frame around it.
+    PagesManager.uses_pages_directory = False
     app = st.App(__file__, middleware=guard.middleware())
 else:
     show()

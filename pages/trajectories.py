@@ -103,7 +103,7 @@ def show_table(found: Listing) -> None:
         on_select=open_row,
         selection_mode="single-row",
         key="trajectories.table",
-        height=min(len(rows), 15) * 35 + 38,
+        height=min(len(rows), 15) * 33 + 36,
         column_order=None if several else list(table.columns[1:]),
         column_config={
             "Prompt": st.column_config.TextColumn(width="medium"),

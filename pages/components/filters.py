@@ -23,14 +23,10 @@ MORE = ("in", "like", "dataset", "score", "gain", "selected", "span")
 def show_filters(run_id: str, iteration: int) -> None:
     """The bar: text, status, cluster and order in a line, the rest folded away, and a way to clear all."""
     bound = Bound("trajectories", resets=("page",))
-    found, statuses, groups, order = st.columns([3, 2.4, 3, 2])
-    with found:
+    with st.grid(4, min_column_width=200):
         bound.text("q", "Text", placeholder="in prompts, answers, principles")
-    with statuses:
         bound.choices("status", "Outcome", CANDIDATE_STATUSES, format_func=NAMES.get, placeholder="all")
-    with groups:
         show_groups(bound, run_id, iteration)
-    with order:
         bound.choice("order", "Sorted by", list(ORDERS), "gain", format_func=lambda name: ORDERS[name][0])
     active = sum(1 for name in MORE if session.param(name))
     with st.container(horizontal=True, vertical_alignment="center"):

@@ -44,13 +44,11 @@ def _accepted(candidate: Mapping[str, Any], draft_score: float | None, settings:
     among = (
         "the best of its prompt" if settings.keep == 1 else f"among the {settings.keep} best of its prompt"
     )
-    return (
-        f"Selected: its answer comes {signed(candidate['gain'])} closer to the gold than the draft, {among}."
-    )
+    return f"Selected: {signed(candidate['gain'])} closer to the gold than the draft, {among}."
 
 
 def _not_best(candidate: Mapping[str, Any], draft_score: float | None, settings: EStepConfig) -> str:
-    return f"It gained {signed(candidate['gain'])} over the draft, but another candidate of this prompt scored higher."
+    return f"Gained {signed(candidate['gain'])} over the draft, but another candidate scored higher."
 
 
 def _no_gain(candidate: Mapping[str, Any], draft_score: float | None, settings: EStepConfig) -> str:

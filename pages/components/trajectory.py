@@ -16,7 +16,7 @@ from pages.components import reads, session
 from pages.components.cards import number, show_empty, signed
 from pages.components.chats import show_chats
 from pages.components.filters import asked_filter
-from pages.components.reasons import NAMES, needed, reason
+from pages.components.reasons import needed, reason
 from pages.components.text import cell, plain, show_diff, show_text
 
 RIGHT = {
@@ -165,11 +165,10 @@ def show_candidates(found: Card, draft_score: float | None, config: RunConfig) -
     table = pd.DataFrame(
         {
             "Candidate": [row["sample"] + 1 for row in rows],
-            "Outcome": [NAMES.get(row["status"], row["status"]) for row in rows],
             "f(y2)": [number(row["score"]) for row in rows],
             "Gain": [row["gain"] for row in rows],
-            "Principle": [cell(row["principle"]) for row in rows],
             "Why": [reason(row, draft_score, config.e_step) for row in rows],
+            "Principle": [cell(row["principle"]) for row in rows],
         }
     )
     samples = [row["sample"] for row in rows]
@@ -184,7 +183,7 @@ def show_candidates(found: Card, draft_score: float | None, config: RunConfig) -
         on_select=choose,
         selection_mode="single-row",
         key="trajectory.candidates",
-        height=min(len(rows), 12) * 35 + 38,
+        height=min(len(rows), 12) * 33 + 36,
         column_config={
             "Gain": st.column_config.NumberColumn(format="%+.3f"),
             "Principle": st.column_config.TextColumn(width="medium"),
@@ -240,7 +239,7 @@ def show_elsewhere(run_id: str, iteration: int, prompt_id: str) -> None:
         on_select=visit,
         selection_mode="single-row",
         key=key,
-        height=min(len(rows), 10) * 35 + 38,
+        height=min(len(rows), 10) * 33 + 36,
         column_config={
             "f(y2)": st.column_config.TextColumn(help="The best answer's, where several were tried"),
             "Principle": st.column_config.TextColumn(width="large"),
