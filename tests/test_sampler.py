@@ -110,12 +110,12 @@ class Memory:
         self.error = error
         self.asked: list[tuple[list, list]] = []
 
-    def decode(self, prompts, rows, sampling):
+    def decode(self, prompts, rows, sampling, watch=None):
         longest = max(len(prompts[row.prompt]) + row.limit for row in rows)
         self.asked.append((list(prompts), list(rows)))
         if len(rows) * longest > self.tokens:
             raise self.error("DefaultCPUAllocator: can't allocate memory")
-        return self.loop.decode(prompts, rows, sampling)
+        return self.loop.decode(prompts, rows, sampling, watch)
 
 
 @pytest.mark.parametrize("error", [MemoryError, RuntimeError, torch.OutOfMemoryError])
@@ -271,5 +271,6 @@ def test_who_hears_a_stream_may_end_it(sampler):
 
 
 def test_a_chat_that_cannot_be_sent_is_not_streamed(folder):
-    sampler = TransformersSampler(str(folder), ModelConfig(max_length=4))
-    assert sampler.stream(requests()[0], WARM, pytest.fail).finish_reason == "overlong"
+    sampler = TransformersSampler(str(folder), ModelConfig(max_length=16))
+    long = SampleRequest(({"role": "user", "content": "and " * 300},), 1)
+    assert sampler.stream(long, WARM, pytest.fail).finish_reason == "overlong"
