@@ -33,3 +33,12 @@ def finished_stages(store: Store) -> list[dict[str, Any]]:
            left join prompts_of held on held.run_id = l.run_id and held.iteration = 0""",
         {"most": STAGES_READ},
     )
+
+
+def models_used(store: Store) -> list[str]:
+    """The models that runs were started with, the latest first."""
+    rows = store.database.query(
+        """select config->'model'->>'path' path from runs where coalesce(path, '') <> ''
+           group by path order by max(created_at) desc limit 50"""
+    )
+    return [row["path"] for row in rows]
