@@ -19,7 +19,7 @@ from lpd_core.errors import Interrupted, LpdError, UserError
 from lpd_core.events import StatusChanged
 from lpd_core.execution import execution_of
 from lpd_core.loop import Outcome, run_em
-from lpd_core.store import RunFolder, RunState, Store, constitutions
+from lpd_core.store import RunFolder, RunState, Store, constitutions, mirror
 from lpd_core.store import runs as run_table
 
 HEARTBEAT_SECONDS = 2.0
@@ -120,6 +120,7 @@ def _settle(store: Store, folder: RunFolder, status: str, error: str = "") -> No
     state = folder.state()
     with suppress(Interrupted, UserError):  # the folder must be settled though the database cannot be written
         run_table.set_status(store, folder.run_id, status, error)
+        mirror.keep_run(store, folder.run_id)
     folder.write_state(RunState(status, state.iteration, state.stage, error))
     folder.emit(StatusChanged(status, state.iteration, state.stage, error or None))
 

@@ -25,7 +25,7 @@ from lpd_core.loop import STAGES
 from lpd_core.parts import Parts
 from lpd_core.prompts import load_templates
 from lpd_core.stage import Stage
-from lpd_core.store import RunFolder, Store
+from lpd_core.store import RunFolder, Store, mirror
 from lpd_core.store import runs as run_table
 from lpd_core.store.database import DatabaseBusy
 
@@ -85,7 +85,10 @@ class Execution:
         if name == "e_step" or (name == "evaluate" and iteration == 0):
             model = self.stage(name, iteration).model_in
             values |= {"model_in": model, "model_in_digest": self.parts.digest(model)}
-        run_table.set_iteration(self.store, self.folder.run_id, iteration, values)
+        if (
+            self.folder.stage_result(iteration, "evaluate") is None
+        ):  # else a repair opened one stage of it again
+            run_table.set_iteration(self.store, self.folder.run_id, iteration, values)
 
     def _close(self, stage: Stage, summary: dict[str, Any], seconds: float) -> None:
         known = {row["iteration"]: row for row in run_table.list_iterations(self.store, stage.run_id)}
@@ -99,6 +102,7 @@ class Execution:
         if stage.name == "evaluate":
             values |= {"status": "finished", "finished_at": _now()}
         run_table.set_iteration(self.store, stage.run_id, stage.iteration, values)
+        mirror.keep_run(self.store, stage.run_id, "iterations", "segments")
 
     def _run_processes(self, name: str, iteration: int) -> None:
         rerefines = name == "relabel" and self.config.cluster.rerefine

@@ -27,7 +27,7 @@ from lpd_core.corpus import content_key, read_corpus
 from lpd_core.errors import DataError, UserError
 from lpd_core.prompts import template_texts
 from lpd_core.seeds import derive_seed
-from lpd_core.store import RunFolder, RunState, Store, corpora
+from lpd_core.store import RunFolder, RunState, Store, corpora, mirror
 from lpd_core.store import runs as run_table
 from lpd_core.store.run_folder import storage
 from lpd_core.types import Example
@@ -132,6 +132,7 @@ def create_run(store: Store, config: RunConfig) -> RunFolder:
         shutil.rmtree(draft.root, ignore_errors=True)
         raise
     run_table.ingest(store, folder)
+    mirror.keep_run(store, run_id)
     return folder
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lpd_core.constitution import Constitution, Edit, Entry, from_json, replacements
 from lpd_core.errors import EditRefused, UserError
+from lpd_core.store import mirror
 from lpd_core.types import Cluster, Clustering, Member, Merge
 
 if TYPE_CHECKING:
@@ -146,6 +147,7 @@ def append_edits(store: Store, run_id: str, iteration: int, new: Sequence[Edit])
                       unnest(?::text[]), unnest(?::text[])::timestamptz""",
             [run_id, iteration, *columns],
         )
+    mirror.keep_run(store, run_id, "constitution_edits")
 
 
 def _approved_number(connection, run_id: str, iteration: int) -> int | None:
@@ -197,6 +199,7 @@ def add_version(store: Store, row: Mapping[str, Any]) -> int:
             f"insert into constitution_versions ({', '.join(names)}) values ({', '.join('?' for _ in names)})",
             [number, *row.values()],
         )
+    mirror.keep_run(store, row["run_id"], "constitution_versions")
     return number
 
 
@@ -276,6 +279,7 @@ def set_alias(store: Store, run_id: str, alias: str, iteration: int, version: in
         "insert or replace into constitution_aliases values (?, ?, ?, ?, now())",
         [run_id, alias, iteration, version],
     )
+    mirror.keep_run(store, run_id, "constitution_aliases")
 
 
 def aliases(store: Store, run_id: str) -> list[dict[str, Any]]:

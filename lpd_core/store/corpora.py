@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lpd_core.errors import DataError, suggest
+from lpd_core.store import mirror
 from lpd_core.store.arrow import insert
 from lpd_core.types import Example
 
@@ -36,6 +37,7 @@ def add_corpus(store: Store, corpus: Corpus, source: str) -> bool:
                 len(corpus.examples),
             ],
         )
+    mirror.keep_dataset(store, corpus.dataset_id)
     return True
 
 

@@ -232,6 +232,13 @@ class RunFolder:
         """Mark a stage as done, with its summary."""
         write_json(self.root / "stages" / f"{iteration:03d}-{stage}.json", summary)
 
+    def reopen_stage(self, iteration: int, stage: str) -> None:
+        """Take a stage's end back, so that a resume does what is missing of it; the run counts as interrupted."""
+        path = self.root / "stages" / f"{iteration:03d}-{stage}.json"
+        path.unlink(missing_ok=True)
+        told = f"the {stage} stage of iteration {iteration} was opened again by a repair"
+        self.write_state(RunState("interrupted", iteration, stage, told))
+
     def checkpoint(self, iteration: int) -> Path:
         """Where M_t of a trained iteration is kept."""
         return self.checkpoints / f"iter-{iteration}"

@@ -1,0 +1,82 @@
+"""What only the database holds, mirrored beside it as Parquet, so that a lost database can be made anew.
+
+Rows that stages commit stand in segments. The others are mirrored whenever they change: a data set and its prompts
+under `datasets/<id>/`, a run's own rows (edits, versions, aliases, iterations, ...) under `runs/<id>/kept/`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lpd_core.store.run_folder import replacing
+
+if TYPE_CHECKING:
+    from lpd_core.store import Store
+
+RUN_TABLES = (
+    "runs",
+    "assignments",
+    "iterations",
+    "constitution_edits",
+    "constitution_versions",
+    "constitution_aliases",
+    "segments",
+)
+"""Tables with a run_id whose rows no segment holds; `segments` itself, to know when one went missing."""
+
+
+def kept_tables(store: Store) -> tuple[str, ...]:
+    """The mirrored tables of a run that this database has."""
+    rows = store.database.query("select table_name as name from information_schema.tables")
+    there = {row["name"] for row in rows}
+    return tuple(name for name in (*RUN_TABLES, "votes") if name in there)
+
+
+def keep_run(store: Store, run_id: str, *tables: str) -> None:
+    """Mirror a run's rows of some tables, or of all."""
+    folder = store.runs / run_id
+    if folder.is_dir():
+        for table in tables or kept_tables(store):
+            _copy(
+                store, f"select * from {table} where run_id = ?", run_id, folder / "kept" / f"{table}.parquet"
+            )
+
+
+def keep_dataset(store: Store, dataset_id: str) -> None:
+    """Mirror a data set with its prompts."""
+    for table in ("prompts", "datasets"):
+        target = store.home / "datasets" / dataset_id / f"{table}.parquet"
+        _copy(store, f"select * from {table} where dataset_id = ?", dataset_id, target)
+
+
+def _copy(store: Store, sql: str, value: str, target: Path) -> None:
+    """Write a query's rows, whole or not at all."""
+    import pyarrow.parquet
+
+    with store.database.read() as connection:
+        rows = connection.sql(sql, params=[value]).to_arrow_table()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(target) as temporary:
+        pyarrow.parquet.write_table(rows, temporary, compression="zstd")
+
+
+def ingest_mirror(store: Store, folder: Path) -> int:
+    """Bring the mirrored rows of a folder back into the database; rows that are there stay. Returns how many."""
+    count = 0
+    with store.database.write() as connection:
+        for path in sorted(folder.glob("*.parquet")):
+            if path.stem != "segments":  # said again by the ingestion of the segments themselves
+                sql = f"insert or ignore into {path.stem} by name select * from read_parquet(?)"
+                count += connection.execute(sql, [str(path)]).fetchone()[0]
+    return count
+
+
+def mirrored_segments(folder: Path) -> set[str]:
+    """The names of the segments that the database had ingested of a run, as far as they were mirrored."""
+    import pyarrow.parquet
+
+    path = folder / "segments.parquet"
+    if not path.is_file():
+        return set()
+    return set(pyarrow.parquet.read_table(path, columns=["name"])["name"].to_pylist())
