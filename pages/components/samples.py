@@ -42,7 +42,7 @@ def show_samples(bound: Bound, measured: Sequence[System], default: Sequence[Sys
         session.set_param("at", ",".join(placed))
     bound.choices(
         "at",
-        f"Systems, at most {MOST}; the first is compared with",
+        f"Systems, at most {MOST}; the others are compared with the first",
         list(known),
         format_func=lambda key: name_of(known[key]),
         max_selections=MOST,
