@@ -12,6 +12,7 @@ from lpd_core.constitution import (
     Constitution,
     Diff,
     Entry,
+    History,
     Imported,
     Lineage,
     Replayed,
@@ -82,16 +83,22 @@ def replay_edits(
     store: Store, folder: RunFolder, source: tuple[str, int], iteration: int, author: str
 ) -> Replayed:
     """Apply the edits made on another clustering (run, iteration) to this iteration's, and log those that fit,
-    all or none.
-
-    Entries are matched by shared principles, then text, then distance; the report tells each edit's fate."""
-    theirs, log = gate.history(store, *source), gate.history(store, folder.run_id, iteration)
-    matched = successors(_matched(store, folder, theirs.base, log.current))
-    carried = None if source[0] == folder.run_id else ()  # another run's equal ids mean nothing
-    done = replay(theirs.edits, log, matched, gate.now(), theirs.base.prefix, carried)
+    all or none; the report tells each edit's fate."""
+    log = gate.history(store, folder.run_id, iteration)
+    done = try_replay(store, folder, source, log)
     new = [replace(each, author=author) for each in done.history.edits[len(log.edits) :]]
     constitutions.append_edits(store, folder.run_id, iteration, new)
     return done
+
+
+def try_replay(store: Store, folder: RunFolder, source: tuple[str, int], log: History) -> Replayed:
+    """What a replay of the edits of (run, iteration) on a history would come to; nothing is written.
+
+    Entries are matched by shared principles, then text, then distance."""
+    theirs = gate.history(store, *source)
+    matched = successors(_matched(store, folder, theirs.base, log.current))
+    carried = None if source[0] == folder.run_id else ()  # another run's equal ids mean nothing
+    return replay(theirs.edits, log, matched, gate.now(), theirs.base.prefix, carried)
 
 
 def add_principles(
@@ -125,13 +132,15 @@ def suggest_merges(
     entry_id: str | None,
     most: int,
     embed: Callable[[Sequence[str]], Any] | None = None,
+    review: gate.Review | None = None,
 ) -> list[dict[str, Any]]:
     """The entries most like one (or the most alike pairs), by meaning, use and words, with each merge's effect.
 
-    `embed` gives entries without members a meaning, by their texts; without it theirs is None."""
+    `embed` gives entries without members a meaning, by their texts; without it theirs is None. `review` is one
+    that is open already."""
     from lpd_core.similar import similar_clusters
 
-    review = gate.open_review(store, folder.run_id, iteration)
+    review = review or gate.open_review(store, folder.run_id, iteration)
     here = review.history.current
     if entry_id is not None:
         find_active(here, entry_id)

@@ -21,6 +21,7 @@ from lpd_core.constitution import (
     edit_prefix,
     entries_json,
     from_clustering,
+    go_on,
     impact,
     index_trajectories,
     record,
@@ -105,6 +106,12 @@ def open_review(store: Store, run_id: str, iteration: int) -> Review:
     return Review(run_id, iteration, log, _index(store, run_id, iteration, log.current, replaces), replaces)
 
 
+def follow(store: Store, review: Review) -> Review:
+    """An open review brought up to the log, with what others have appended since; itself where nobody has."""
+    edits = constitutions.edits(store, review.run_id, review.iteration, after=len(review.history.edits))
+    return replace(review, history=go_on(review.history, edits)) if edits else review
+
+
 def replaces_texts(store: Store, run_id: str) -> bool:
     """Whether the M-step trains on the entries' texts in place of the principles as they were mined."""
     return RunFolder(store.runs / run_id).config().cluster.label != "none"
@@ -181,15 +188,23 @@ def save(
     return number
 
 
-def approve(store: Store, folder: RunFolder, iteration: int, author: str, message: str) -> int:
+def approve(
+    store: Store, folder: RunFolder, iteration: int, author: str, message: str, seen: int | None = None
+) -> int:
     """Approve the current constitution: the M-step of this iteration trains on it. Returns the version; that
     of the first approval where there is one already.
 
-    Raises `EditRefused` when nothing would be left to train on, or the log has grown meanwhile."""
+    Raises `EditRefused` when nothing would be left to train on, or the log has grown meanwhile, or beyond the
+    `seen` edits that the approver has looked at."""
     there = constitutions.approved_version(store, folder.run_id, iteration)
     if there is not None:
         return there
     log = history(store, folder.run_id, iteration)
+    if seen is not None and len(log.edits) != seen:
+        raise EditRefused(
+            f"not approved: the log has edit {len(log.edits)} by now, and you have seen it up to edit {seen}; look at "
+            "it again and approve then"
+        )
     row = _version(store, folder, iteration, log, author, message)
     if row["training_rows"] == 0 and _uses(store, folder.run_id, iteration):
         raise EditRefused(

@@ -20,7 +20,7 @@ from lpd_core.constitution.impact import (
 )
 from lpd_core.constitution.imports import Imported, additions, read_principles
 from lpd_core.constitution.lineage import Lineage, discovery_rate, match, successors
-from lpd_core.constitution.log import History, effective_edits, record, replay_log, start
+from lpd_core.constitution.log import History, effective_edits, go_on, record, replay_log, start
 from lpd_core.constitution.markdown import to_markdown
 from lpd_core.constitution.replay import Outcome, Replayed, replay
 from lpd_core.constitution.state import (
@@ -63,6 +63,7 @@ __all__ = [
     "from_clustering",
     "from_json",
     "from_yaml",
+    "go_on",
     "groups_by_k",
     "groups_by_threshold",
     "impact",

@@ -78,7 +78,11 @@ def record(
 def replay_log(base: Constitution, edits: Iterable[Edit], prefix: str = "e") -> History:
     """The history that a stored log leads to, given the prefix that it was begun with (see `start`). Raises
     `DataError` naming the line that does not fit."""
-    history = start(base, prefix)
+    return go_on(start(base, prefix), edits)
+
+
+def go_on(history: History, edits: Iterable[Edit]) -> History:
+    """The history after some more lines of a stored log. Raises `DataError` naming the line that does not fit."""
     for edit in edits:
         expected = len(history.edits) + 1
         if edit.seq != expected:

@@ -107,12 +107,12 @@ def discovery(store: Store, run_id: str, iteration: int) -> dict[str, Any]:
     return {"principles": n, "new_principles": new, "discovery_rate": new / n if n else None}
 
 
-def edits(store: Store, run_id: str, iteration: int) -> list[Edit]:
-    """The edit log of an iteration's constitution, oldest first."""
+def edits(store: Store, run_id: str, iteration: int, after: int = 0) -> list[Edit]:
+    """The edit log of an iteration's constitution, oldest first; only what follows edit `after`."""
     rows = store.database.query(
         """select seq, op, args, author, reason, "at" from constitution_edits
-           where run_id = ? and iteration = ? order by seq""",
-        [run_id, iteration],
+           where run_id = ? and iteration = ? and seq > ? order by seq""",
+        [run_id, iteration, after],
     )
     return [Edit(**{**row, "args": json.loads(row["args"]), "at": row["at"].isoformat()}) for row in rows]
 
