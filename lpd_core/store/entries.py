@@ -72,6 +72,8 @@ def examples(
     )
     shown = []
     for row in sorted(rows, key=lambda row: (-row["gain"], row["prompt_id"], row["sample"])):
-        asked = [turn["content"] for turn in json.loads(row.pop("messages") or "[]") if turn["role"] == "user"]
+        asked = [
+            turn["content"] for turn in json.loads(row.pop("messages") or "[]") if turn["role"] == "user"
+        ]
         shown.append({**row, "prompt": asked[-1] if asked else ""})
     return shown

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -71,6 +72,15 @@ def with_interval(measure: Mapping[str, Any] | None, sign: bool = False) -> str:
     shown = signed if sign else number
     mean, low, high = (shown(measure[name]) for name in ("mean", "low", "high"))
     return f"{mean} [{low}, {high}], n = {measure['n']:,}"
+
+
+def show_figures(figures: Sequence[tuple[str, str, str]]) -> None:
+    """Small figures side by side, each (name, value, remark); they wrap where there is no room."""
+    cells = "".join(
+        f"<div><span>{html.escape(name)}</span><b>{html.escape(value)}</b><i>{html.escape(remark)}</i></div>"
+        for name, value, remark in figures
+    )
+    st.html(f'<div class="lpd-figures">{cells}</div>')
 
 
 def share(part: int, whole: int) -> str:

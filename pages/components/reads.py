@@ -34,6 +34,16 @@ def hold(function: Callable[..., Result], *arguments: Any) -> Result:
     return _held(str(lpd_home()), stamp(), name, arguments, function)
 
 
+def fetch_once(function: Callable[..., Result], held: Any, *arguments: Any) -> Result:
+    """`function(held, *arguments)`, kept for this tab: the last result of each function, while the same object is
+    held and the arguments are equal."""
+    name = f"reads.once.{function.__module__}.{function.__qualname__}"
+    kept = st.session_state.get(name)
+    if kept is None or kept[0] is not held or kept[1] != arguments:
+        kept = st.session_state[name] = (held, arguments, function(held, *arguments))
+    return kept[2]
+
+
 def stamp() -> Stamp:
     """What changes whenever the database does."""
     database = lpd_home() / "lpd.duckdb"

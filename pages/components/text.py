@@ -24,6 +24,14 @@ STYLE = """<style>
 .lpd-diff del { background: rgba(190,70,70,.16); text-decoration: line-through; text-decoration-color: rgba(190,70,70,.9); }
 .lpd-token { border-radius: 3px; padding: 0 1px; }
 .lpd-token.on { background: rgba(47,133,90,.26); }
+.lpd-figures { display: flex; flex-wrap: wrap; gap: .45rem 1.6rem; }
+.lpd-figures div { display: flex; flex-direction: column; min-width: 6rem; }
+.lpd-figures span, .lpd-figures i { font-size: .78rem; opacity: .75; font-style: normal; }
+.lpd-figures b { font-weight: 600; font-variant-numeric: tabular-nums; }
+[data-testid=stLayoutWrapper]:has(> .st-key-constitution-head) {
+  position: sticky; top: 3rem; z-index: 20; background: light-dark(#fdfcfa, #15181b);
+  border-bottom: 1px solid rgba(128,128,128,.28); padding-bottom: .6rem;
+}
 </style>"""
 
 
