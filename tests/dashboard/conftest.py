@@ -7,6 +7,7 @@ that changes something takes a copy (`copied`).
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 from pathlib import Path
 
@@ -47,9 +48,11 @@ def build(home: Path, settings: list[str]) -> None:
 
 @pytest.fixture(scope="session")
 def homes(tmp_path_factory) -> Path:
-    """A folder with the built homes; the first worker that asks for one builds it."""
+    """A folder with the built homes; the first worker that asks for one builds it. `LPD_TEST_HOMES` names a folder to
+    keep them in from one session to the next."""
     root = tmp_path_factory.getbasetemp()
     shared = (root.parent if root.name.startswith("popen-") else root) / "homes"
+    shared = Path(os.environ.get("LPD_TEST_HOMES") or shared)
     shared.mkdir(exist_ok=True)
     return shared
 
