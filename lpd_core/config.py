@@ -17,30 +17,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from lpd_core.data_config import DataConfig
 from lpd_core.errors import ConfigError, suggest
 from lpd_core.model_config import ModelConfig, SamplerConfig, Sampling, Section
 
 PROJECT = Path(__file__).resolve().parent.parent
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-
-
-class DataConfig(Section):
-    """Which prompts are mined and which are held out. A source is the name of an imported data set or the path
-    of a JSONL file with `messages` (or `prompt`) and `gold`, imported when the run starts."""
-
-    train: list[str] = Field(default_factory=list)
-    """Sources whose prompts are mined, each in at most one iteration. Rows of a source imported with a split
-    contribute their train rows only."""
-    dev: list[str] = Field(default_factory=list)
-    """Sources for tuning and for choosing the best iteration; empty takes the dev rows of `train`'s sources."""
-    test: list[str] = Field(default_factory=list)
-    """Sources for reports only; empty takes the test rows of `train`'s sources."""
-    shifted: dict[str, str] = Field(default_factory=dict)
-    """Further held-out sets by name (benchmark name = source), measured and reported beside dev and test."""
-    prompts_per_iteration: list[int] = Field(default_factory=lambda: [10_000])
-    """Prompts mined in iteration 1, 2, ...; the last number serves all later ones. The paper: 50000, then 10000."""
-    heldout_limit: int = Field(1000, ge=1)
-    """At most this many prompts of each held-out set are measured (chosen by a stable hash)."""
 
 
 class ScoringConfig(Section):
@@ -295,7 +277,9 @@ def _overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, An
     merged = dict(below)
     for key, value in above.items():
         under = merged.get(key)
-        replaces = key == "shifted" or not (isinstance(under, Mapping) and isinstance(value, Mapping))
+        replaces = key in ("shifted", "mixture") or not (
+            isinstance(under, Mapping) and isinstance(value, Mapping)
+        )
         merged[key] = value if replaces else _overlay(under, value)
     return merged
 

@@ -14,23 +14,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from lpd_core.assignment import Assignment, assign_prompts
 from lpd_core.config import PROJECT, RunConfig, config_digest, resolve_path
-from lpd_core.corpus import content_key, read_corpus
-from lpd_core.errors import DataError, UserError
+from lpd_core.errors import UserError
 from lpd_core.prompts import template_texts
-from lpd_core.seeds import derive_seed
-from lpd_core.store import RunFolder, RunState, Store, corpora, mirror
+from lpd_core.store import RunFolder, RunState, Store, mirror
 from lpd_core.store import runs as run_table
 from lpd_core.store.run_folder import storage
-from lpd_core.types import Example
 
 LIBRARIES = (
     "torch",
@@ -44,76 +41,6 @@ LIBRARIES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """Which prompts a run mines in each iteration and measures on each held-out set."""
-
-    mined: tuple[tuple[Example, ...], ...]
-    heldout: Mapping[str, tuple[Example, ...]]
-
-
-def import_source(store: Store, source: str, split: str = "auto") -> str:
-    """The id of a source's data set: an imported one by name or id, else a file, imported now."""
-    path = resolve_path(source)
-    if not path.is_file():
-        try:
-            return corpora.find_dataset(store, source)
-        except DataError as cause:
-            raise DataError(f"{source!r} is neither a file nor an imported data set: {cause}") from cause
-    corpus = read_corpus(path, split=split)
-    corpora.add_corpus(store, corpus, source=str(path))
-    return corpus.dataset_id
-
-
-def assign_prompts(store: Store, config: RunConfig) -> Assignment:
-    """Deal the prompts out: disjoint between iterations, none of them held out (invariant 4), by stable hash.
-
-    Raises `DataError` when there are no prompts to mine or an iteration would get none."""
-    held = _heldout(store, config)
-    taken = {content_key(e.messages) for examples in held.values() for e in examples}
-    pool = [e for e in _rows(store, config.data.train, "train") if content_key(e.messages) not in taken]
-    pool = _shuffled(_distinct(pool), config.seed, "train")
-    mined, start = [], 0
-    for t in range(config.iterations):
-        sizes = config.data.prompts_per_iteration
-        size = sizes[min(t, len(sizes) - 1)]
-        mined.append(tuple(pool[start : start + size]))
-        start += size
-    if not mined[-1]:
-        raise DataError(
-            f"{len(pool)} prompts to mine are too few for {config.iterations} iterations of "
-            f"{config.data.prompts_per_iteration} prompts: lower data.prompts_per_iteration or iterations, "
-            "or name more data in data.train"
-        )
-    return Assignment(tuple(mined), held)
-
-
-def _heldout(store: Store, config: RunConfig) -> dict[str, tuple[Example, ...]]:
-    sets = {
-        "dev": _rows(store, config.data.dev or config.data.train, None if config.data.dev else "dev"),
-        "test": _rows(store, config.data.test or config.data.train, None if config.data.test else "test"),
-    }
-    sets |= {name: _rows(store, [source], None) for name, source in config.data.shifted.items()}
-    limit = config.data.heldout_limit
-    return {
-        name: tuple(_shuffled(_distinct(examples), config.seed, name)[:limit])
-        for name, examples in sets.items()
-        if examples
-    }
-
-
-def _rows(store: Store, sources: Sequence[str], split: str | None) -> list[Example]:
-    return [e for source in sources for e in corpora.prompts_of(store, import_source(store, source), split)]
-
-
-def _distinct(examples: Iterable[Example]) -> list[Example]:
-    return list({content_key(example.messages): example for example in examples}.values())
-
-
-def _shuffled(examples: Sequence[Example], seed: int, purpose: str) -> list[Example]:
-    return sorted(examples, key=lambda e: derive_seed(seed, "assign", purpose, e.prompt_id))
-
-
 def create_run(store: Store, config: RunConfig) -> RunFolder:
     """Import, assign and write a new run, ready to start. Nothing is left behind when any of it fails."""
     config = _with_absolute_paths(config)
@@ -121,7 +48,7 @@ def create_run(store: Store, config: RunConfig) -> RunFolder:
     run_id = _new_id(store, config.name)
     draft = RunFolder(store.runs / f".{run_id}.{os.getpid()}")
     try:
-        draft.create(config, manifest_of(config))
+        draft.create(config, manifest_of(config) | _prompt_counts(assignment))
         draft.keep_prompts(template_texts(config.prompts))
         draft.write_segment(0, "assign", 0, {"assignments": _assignment_rows(run_id, assignment)})
         folder = RunFolder(store.runs / run_id)
@@ -147,9 +74,10 @@ def _with_absolute_paths(config: RunConfig) -> RunConfig:
         update={
             **{
                 name: [local(source) for source in getattr(config.data, name)]
-                for name in ("train", "dev", "test")
+                for name in ("train", "dev", "test", "exclude")
             },
             "shifted": {name: local(source) for name, source in config.data.shifted.items()},
+            "mixture": {local(source): share for source, share in config.data.mixture.items()},
         }
     )
     return config.model_copy(
@@ -163,6 +91,12 @@ def _with_absolute_paths(config: RunConfig) -> RunConfig:
             "e_step": config.e_step.model_copy(update={"seeds": local(config.e_step.seeds)}),
         }
     )
+
+
+def _prompt_counts(assignment: Assignment) -> dict[str, Any]:
+    """How many prompts each iteration mines of each data set, and how many were left out, for the manifest."""
+    mined = [dict(Counter(e.dataset_id for e in examples)) for examples in assignment.mined]
+    return {"mined_prompts": mined, "dropped_prompts": dict(assignment.dropped)}
 
 
 def _assignment_rows(run_id: str, assignment: Assignment) -> list[dict[str, Any]]:

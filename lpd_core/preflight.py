@@ -7,61 +7,33 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from lpd_core.config import RunConfig, resolve_path
-from lpd_core.corpus import content_key, read_corpus
+from lpd_core.data_checks import check_data
 from lpd_core.e_step import load_seeds
-from lpd_core.errors import DataError, LpdError, UserError
+from lpd_core.errors import UserError
+from lpd_core.findings import Finding, Preflight
 from lpd_core.parts import SCRIPTS
 from lpd_core.prompts import Templates, load_templates, opening, propose_chat, refine_chat, training_row
 from lpd_core.rates import estimate_seconds
-from lpd_core.store import Store, corpora
+from lpd_core.store import Store
 from lpd_core.types import Example, Trajectory
+
+__all__ = ["Finding", "Preflight", "check_run", "raise_errors"]
 
 TOKENISED_PROMPTS = 200
 CHECKPOINTS_HELD = 4
 """Weights, their two AdamW moments and the checkpoint being written, all float32, during an M-step."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing found; `mend` says what to do about it."""
-
-    level: Literal["error", "warning"]
-    what: str
-    mend: str = ""
-
-
-@dataclass
-class Preflight:
-    """What the checks found and what can be told: prompts, tokens, memory, one example of each chat."""
-
-    findings: list[Finding] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def errors(self) -> list[Finding]:
-        """Findings that stop the run."""
-        return [finding for finding in self.findings if finding.level == "error"]
-
-    def error(self, what: object, mend: str = "") -> None:
-        """Note something that stops the run."""
-        self.findings.append(Finding("error", str(what), mend))
-
-    def warn(self, what: str, mend: str = "") -> None:
-        """Note something to know."""
-        self.findings.append(Finding("warning", what, mend))
-
-
 def check_run(store: Store, config: RunConfig) -> Preflight:
     """Check a configuration against this machine, its data and its model."""
     report = Preflight()
-    pools = _check_data(report, store, config)
-    templates = _guard(report, load_templates, config.prompts)
+    pools = check_data(report, store, config)
+    templates = report.guard(load_templates, config.prompts)
     tokenizer = _check_model(report, config)
     if templates and pools.get("train"):
         _check_chats(report, config, templates, tokenizer, pools["train"])
@@ -75,91 +47,6 @@ def raise_errors(report: Preflight) -> None:
     """Raise `UserError` with every error found, mends included."""
     if report.errors:
         raise UserError("; ".join(f"{e.what}{': ' + e.mend if e.mend else ''}" for e in report.errors))
-
-
-def _guard(report: Preflight, work, *arguments):
-    try:
-        return work(*arguments)
-    except LpdError as cause:
-        report.error(cause)
-        return None
-
-
-def _check_data(report: Preflight, store: Store, config: RunConfig) -> dict[str, list[Example]]:
-    if not config.data.train:
-        report.error("data.train names no data", "name a JSONL file or an imported data set in data.train")
-        return {}
-    pools: dict[str, list[Example]] = {}
-    for name, source in _sources(config):
-        examples = _guard(report, _examples, store, source)
-        if examples is not None:
-            wanted = name if name == "train" or _is_default(config, name) else None
-            pools.setdefault(name, []).extend(e for e in examples if wanted in (None, e.split))
-    for name in ("dev", "test"):
-        if not report.errors and not pools.get(name):
-            report.warn(
-                f"there are no {name} prompts", f"name some in data.{name}: without them nothing is measured"
-            )
-    _check_counts(report, config, pools)
-    return pools
-
-
-def _sources(config: RunConfig) -> Iterator[tuple[str, str]]:
-    yield from (("train", source) for source in config.data.train)
-    for name, sources in (("dev", config.data.dev), ("test", config.data.test)):
-        yield from ((name, source) for source in sources or config.data.train)
-    yield from config.data.shifted.items()
-
-
-def _is_default(config: RunConfig, name: str) -> bool:
-    return (name == "dev" and not config.data.dev) or (name == "test" and not config.data.test)
-
-
-def _examples(store: Store, source: str) -> list[Example]:
-    path = resolve_path(source)
-    if path.is_file():
-        return list(read_corpus(path).examples)
-    if not store.database.path.exists():
-        raise DataError(f"{source!r} is neither a file nor an imported data set; use `data import FILE`")
-    return corpora.prompts_of(store, corpora.find_dataset(store, source))
-
-
-def _check_counts(report: Preflight, config: RunConfig, pools: Mapping[str, list[Example]]) -> None:
-    held = {content_key(e.messages) for name, pool in pools.items() if name != "train" for e in pool}
-    mined = {content_key(e.messages) for e in pools.get("train", [])}
-    overlap = len(mined & held)
-    if overlap:
-        report.warn(f"{overlap} prompts stand in train and held-out data", "they are held out, not mined")
-    sizes = config.data.prompts_per_iteration
-    if not sizes or min(sizes) < 1:
-        report.error(f"data.prompts_per_iteration = {sizes}", "give one or more positive numbers")
-        return
-    _check_heldout(report, pools)
-    wanted = [sizes[min(t, len(sizes) - 1)] for t in range(config.iterations)]
-    there = len(mined - held)
-    report.facts["prompts"] = {"mined": there, **{n: len(p) for n, p in pools.items() if n != "train"}}
-    if there <= sum(wanted[:-1]) and not report.errors:
-        report.error(
-            f"{there} prompts to mine are too few for {config.iterations} iterations of {wanted}",
-            "lower data.prompts_per_iteration or iterations, or name more data in data.train",
-        )
-    elif there < sum(wanted):
-        report.warn(f"the last iteration gets {there - sum(wanted[:-1])} prompts, not {wanted[-1]}")
-
-
-def _check_heldout(report: Preflight, pools: Mapping[str, list[Example]]) -> None:
-    """A held-out prompt belongs to one set only, else tuning and reporting would not be apart."""
-    seen: dict[str, str] = {}
-    for name, pool in pools.items():
-        if name == "train":
-            continue
-        shared = [key for e in pool if seen.get(key := content_key(e.messages), name) != name]
-        if shared:
-            report.error(
-                f"{len(shared)} prompts of {name} stand in {seen[shared[0]]} too",
-                "give each held-out set prompts of its own",
-            )
-        seen.update((content_key(e.messages), name) for e in pool)
 
 
 def _check_model(report: Preflight, config: RunConfig):
@@ -178,7 +65,7 @@ def _check_model(report: Preflight, config: RunConfig):
     if path.exists() or config.model.path.startswith((".", "/", "~")):
         from lpd_core.model_files import check_model_folder
 
-        if _guard(report, lambda: [check_model_folder(path)]) is None:
+        if report.guard(lambda: [check_model_folder(path)]) is None:
             return None
     else:
         report.warn(
@@ -187,7 +74,7 @@ def _check_model(report: Preflight, config: RunConfig):
         return None
     from lpd_core.samplers.chat import load_tokenizer
 
-    return _guard(report, load_tokenizer, str(path), config.model)
+    return report.guard(load_tokenizer, str(path), config.model)
 
 
 def _check_chats(
@@ -214,7 +101,7 @@ def _check_chats(
     from lpd_core.label_mask import encode_row, render_training_row
     from lpd_core.samplers.chat import render
 
-    encoded = _guard(report, encode_row, tokenizer, row)
+    encoded = report.guard(encode_row, tokenizer, row)
     if encoded is not None:
         report.facts["training_row"] = render_training_row(tokenizer, row)
         report.facts["trained_tokens"] = sum(segment > 0 for segment in encoded.segments)
@@ -243,7 +130,7 @@ def _check_chats(
 
 def _check_settings(report: Preflight, config: RunConfig) -> None:
     scripted = config.sampler.kind == "scripted"
-    _guard(report, load_seeds, config)
+    report.guard(load_seeds, config)
     embedder = config.cluster.embedder
     if embedder not in ("all-MiniLM-L6-v2", "hash") and not resolve_path(embedder).exists():
         report.warn(f"cluster.embedder = {embedder!r} is no folder here", "it will be fetched from the hub")
@@ -251,7 +138,7 @@ def _check_settings(report: Preflight, config: RunConfig) -> None:
     if taken:
         report.error(f"data.shifted names {', '.join(sorted(taken))}", "choose another name for that set")
     if not scripted:
-        _guard(report, _check_device, config.model.device)
+        report.guard(_check_device, config.model.device)
     if config.e_step.seed_share and not config.e_step.seeds:
         report.error("e_step.seed_share needs principles", "name a file in e_step.seeds")
     if scripted and config.cluster.label == "perplexity":

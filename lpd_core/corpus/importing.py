@@ -64,6 +64,8 @@ class Corpus:
     examples: tuple[Example, ...]
     skipped: tuple[Problem, ...]
     counts: Mapping[str, int]
+    evaluation: bool = False
+    limits: Mapping[str, list[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,18 @@ def read_file(
     problems = tuple(collection.problems)
     counts = Counter(problem.kind for problem in problems)
     examples = tuple(collection.examples)
-    return Corpus(dataset_id, name, reading.format, sha256, license, examples, problems, counts)
+    return Corpus(
+        dataset_id=dataset_id,
+        name=name,
+        format=reading.format,
+        sha256=sha256,
+        license=license,
+        examples=examples,
+        skipped=problems,
+        counts=counts,
+        evaluation=evaluation,
+        limits=reading.limits.described(),
+    )
 
 
 def _check_settings(

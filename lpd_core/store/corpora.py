@@ -26,7 +26,8 @@ def add_corpus(store: Store, corpus: Corpus, source: str) -> bool:
             return False
         insert(connection, "prompts", [_prompt_row(example) for example in corpus.examples])
         connection.execute(
-            "insert into datasets values (?, ?, ?, ?, ?, ?, ?, now())",
+            """insert into datasets (dataset_id, name, source, format, sha256, license, n_rows, created_at, summary)
+               values (?, ?, ?, ?, ?, ?, ?, now(), ?)""",
             [
                 corpus.dataset_id,
                 corpus.name,
@@ -35,10 +36,21 @@ def add_corpus(store: Store, corpus: Corpus, source: str) -> bool:
                 corpus.sha256,
                 corpus.license,
                 len(corpus.examples),
+                json.dumps(_summary(corpus)),
             ],
         )
     mirror.keep_dataset(store, corpus.dataset_id)
     return True
+
+
+def _summary(corpus: Corpus) -> dict[str, Any]:
+    """What is kept of how a data set was made: rows left out by reason, evaluation or not, the limits."""
+    return {
+        "dropped": dict(corpus.counts),
+        "evaluation": corpus.evaluation,
+        "limits": dict(corpus.limits),
+        "turns": sum(len(example.messages) for example in corpus.examples),
+    }
 
 
 def _prompt_row(example: Example) -> dict[str, Any]:
@@ -155,6 +167,20 @@ def find_dataset(store: Store, name: str) -> str:
         there = suggest(name, known) if known else "nothing is imported yet; use `data import FILE`"
         raise DataError(f"no data set {name!r}; {there}")
     return rows[0]["dataset_id"]
+
+
+def with_source(store: Store, source: str) -> str | None:
+    """The id of the newest data set that was made from exactly this source."""
+    rows = store.database.query(
+        "select dataset_id from datasets where source = ? order by created_at desc limit 1", [source]
+    )
+    return rows[0]["dataset_id"] if rows else None
+
+
+def describe_dataset(store: Store, dataset_id: str) -> dict[str, Any]:
+    """A data set's row; `summary` tells what was dropped by reason (empty for one imported before it was kept)."""
+    (row,) = store.database.query("select * from datasets where dataset_id = ?", [dataset_id])
+    return {**row, "summary": json.loads(row["summary"] or "{}")}
 
 
 EXAMPLE_COLUMNS = "p.dataset_id, p.prompt_id, p.messages, p.gold, p.split, p.meta"

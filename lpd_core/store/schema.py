@@ -90,7 +90,12 @@ def create_votes(connection) -> None:
     )
 
 
-MIGRATIONS: tuple[Callable, ...] = (create_tables, create_votes)
+def add_dataset_summary(connection) -> None:
+    """What was dropped on import, by reason, and how a data set was made."""
+    connection.execute("alter table datasets add column summary json")
+
+
+MIGRATIONS: tuple[Callable, ...] = (create_tables, create_votes, add_dataset_summary)
 """In order; a migration is never changed once released, a new one is added."""
 
 
