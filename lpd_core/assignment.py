@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from lpd_core.config import DataConfig, RunConfig, resolve_path
 from lpd_core.corpus import (
@@ -34,30 +35,39 @@ class Assignment:
     dropped: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A source as a file: its path, where it is from (recorded with the data set), a name and licence, if known."""
+
+    path: Path
+    origin: str
+    name: str | None = None
+    license: str | None = None
+
+
+def locate(store: Store, source: str) -> Located:
+    """The file of a source: the path given, or a data set of the hub, fetched if it is not here yet."""
+    if not source.startswith(PREFIX):
+        path = resolve_path(source)
+        return Located(path, str(path.absolute()))
+    fetched = fetch(parse_source(source), store.cache)
+    return Located(fetched.path, str(fetched.source), fetched.source.name, fetched.license)
+
+
 def import_source(store: Store, source: str, split: str = "auto") -> str:
-    """The id of a source's data set: an imported one by name or id, else a file or a data set of the hub,
-    imported now. Raises `DataError` when it is none of these."""
-    if source.startswith(PREFIX):
-        return _import_hub(store, source, split)
-    path = resolve_path(source)
-    if not path.is_file():
+    """The id of a source's data set: an imported one by name, id or origin, else a file or a data set of the
+    hub, imported now (of the latter, its valid rows). Raises `DataError` when it is none of these."""
+    is_hub = source.startswith(PREFIX)
+    if is_hub and (known := corpora.with_source(store, str(parse_source(source)))):
+        return known
+    if not is_hub and not resolve_path(source).is_file():
         try:
             return corpora.find_dataset(store, source)
         except DataError as cause:
             raise DataError(f"{source!r} is neither a file nor an imported data set: {cause}") from cause
-    corpus = read_corpus(path, split=split)
-    corpora.add_corpus(store, corpus, source=str(path))
-    return corpus.dataset_id
-
-
-def _import_hub(store: Store, source: str, split: str) -> str:
-    wanted = parse_source(source)
-    known = corpora.with_source(store, str(wanted))
-    if known:
-        return known
-    fetched = fetch(wanted, store.cache)
-    corpus = read_corpus(fetched.path, name=wanted.name, split=split, license=fetched.license, skip_bad=True)
-    corpora.add_corpus(store, corpus, source=str(fetched.source))
+    found = locate(store, source)
+    corpus = read_corpus(found.path, name=found.name, split=split, license=found.license, skip_bad=is_hub)
+    corpora.add_corpus(store, corpus, source=found.origin)
     return corpus.dataset_id
 
 
@@ -65,10 +75,10 @@ def assign_prompts(store: Store, config: RunConfig) -> Assignment:
     """Deal the prompts out: disjoint between iterations, none of them held out (invariant 4), by stable hash.
 
     Raises `DataError` when there are no prompts to mine or an iteration would get none."""
-    held = _heldout(store, config)
-    taken = {content_key(e.messages) for examples in held.values() for e in examples}
     datasets = {source: import_source(store, source) for source in config.data.sources}
     pool = distinct(e for name in datasets.values() for e in _rows_of(store, name, "train"))
+    held = _heldout(store, config)
+    taken = {content_key(e.messages) for examples in held.values() for e in examples}
     pool = [e for e in pool if content_key(e.messages) not in taken]
     pool, dropped = drop_unwanted(config.data, pool, benchmark_prompts(store, config.data.exclude))
     pool = mix(config, shuffled(pool, config.seed, "train"), datasets)

@@ -1,26 +1,46 @@
-"""data inspect, import, list, show, delete: the corpora that runs draw on."""
+"""data inspect, import, list, show, check, delete: the corpora that runs draw on."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
+from lpd_core.assignment import benchmark_prompts, locate
 from lpd_core.cli.options import Json
 from lpd_core.cli.output import PROBLEMS_SHOWN, show, table
-from lpd_core.corpus import MAX_ROW_BYTES, SHARES, SPLITS, read_corpus
+from lpd_core.config import resolve_path
+from lpd_core.corpus import (
+    MAX_ROW_BYTES,
+    SHARES,
+    SPLITS,
+    Corpus,
+    Limits,
+    find_contamination,
+    read_corpus,
+)
 from lpd_core.corpus.reading import shown
-from lpd_core.errors import ConfigError, DataError, suggest
+from lpd_core.errors import CheckFailed, ConfigError, DataError, suggest
 from lpd_core.store import Store, corpora
 
 app = typer.Typer(no_args_is_help=True, help="Import and look at data sets.")
 
 
 Path_ = Annotated[Path, typer.Argument(help="A JSONL, JSON, CSV or Parquet file.")]
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="PATH", help="A JSONL, JSON, CSV or Parquet file, or hf:owner/name@revision#config/split."
+    ),
+]
+Span = Annotated[
+    str | None, typer.Option(help="Least:most, for instance 3:400 or :400; others are left out.")
+]
 Name = Annotated[Optional[str], typer.Option(help="A name; the file's by default.")]  # noqa: UP045
 Format = Annotated[str, typer.Option(help="The row format; auto looks at the first row.")]
 Split = Annotated[str, typer.Option(help="train, dev or test for all rows; auto: their own, or by hash.")]
@@ -29,6 +49,8 @@ Shares = Annotated[
 ]
 Map = Annotated[list[str] | None, typer.Option("--map", help="field=column, for instance gold=answer.")]
 MaxRowBytes = Annotated[int, typer.Option(help="Longest row in bytes.")]
+NO_LIMIT = 10**9
+"""Stands for an open upper bound."""
 DEFAULT_SHARES = ",".join(map(str, SHARES))
 
 
@@ -36,7 +58,7 @@ DEFAULT_SHARES = ",".join(map(str, SHARES))
     "import", epilog="Example: python -m lpd_core data import dolly.jsonl --map gold=response --skip-bad"
 )
 def import_(
-    path: Path_,
+    path: Source,
     name: Name = None,
     format: Format = "auto",
     split: Split = "auto",
@@ -50,26 +72,56 @@ def import_(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Import the valid rows of a partly bad file.")
     ] = False,
+    evaluation: Annotated[
+        bool, typer.Option("--eval", help="Evaluation data: a benchmark, or rows for the test split only.")
+    ] = False,
+    references: Annotated[
+        Path | None, typer.Option(help="MT-Bench's reference answers, for its questions.")
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="Leave out rows that repeat a prompt of this benchmark (file or data set)."),
+    ] = None,
+    prompt_words: Span = None,
+    prompt_characters: Span = None,
+    gold_words: Span = None,
+    gold_characters: Span = None,
     max_row_bytes: MaxRowBytes = MAX_ROW_BYTES,
     json_: Json = False,
 ) -> None:
     """Import a file; either all its rows are valid, or nothing is written (or --skip-bad lists what is left out)."""
-    with _enough_memory(path):
+    store = Store()
+    limits = Limits(
+        prompt_words=_bounds("--prompt-words", prompt_words),
+        prompt_characters=_bounds("--prompt-characters", prompt_characters),
+        gold_words=_bounds("--gold-words", gold_words),
+        gold_characters=_bounds("--gold-characters", gold_characters),
+    )
+    found = locate(store, path)
+    with _enough_memory(found.path):
         corpus = read_corpus(
-            path,
+            found.path,
             format=format,
-            name=name,
+            name=name or found.name,
             split=split,
             shares=_shares(shares),
             skip_bad=skip_bad,
             mapping=_mapping(map or []),
             max_row_bytes=max_row_bytes,
-            license=license,
+            license=license or found.license,
+            evaluation=evaluation,
+            references=references,
+            limits=limits,
+            benchmarks=benchmark_prompts(store, against or []),
         )
-        added = corpora.add_corpus(Store(), corpus, source=source or str(path.absolute()))
+        added = corpora.add_corpus(store, corpus, source=source or found.origin)
+    _show_import(corpus, added, json_)
+
+
+def _show_import(corpus: Corpus, added: bool, json_: bool) -> None:
     skipped = [{"line": problem.line, "reason": problem.reason} for problem in corpus.skipped]
     for row in skipped[:PROBLEMS_SHOWN]:
-        print(f"  skipped line {row['line']}: {row['reason']}", file=sys.stderr)
+        print(f"  left out line {row['line']}: {row['reason']}", file=sys.stderr)
     if len(skipped) > PROBLEMS_SHOWN:
         print(f"  ... and {len(skipped) - PROBLEMS_SHOWN} more; --json lists all", file=sys.stderr)
     value = {
@@ -82,12 +134,25 @@ def import_(
         "counts": dict(corpus.counts),
     }
     there = "" if added else " (it was there already)"
-    left_out = f", {len(skipped)} bad rows skipped" if skipped else ""
+    left_out = f"; left out: {_told(corpus.counts)}" if skipped else ""
     show(
         value,
         json_,
-        f"{corpus.name} ({corpus.dataset_id}): {len(corpus.examples)} rows as {corpus.format}{left_out}{there}",
+        f"{corpus.name} ({corpus.dataset_id}): {len(corpus.examples)} rows as {corpus.format}{there}{left_out}",
     )
+
+
+def _told(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in counts.items()) or "nothing"
+
+
+def _bounds(option: str, text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    least, colon, most = text.partition(":")
+    if not colon or not (least + most) or not all(not part or part.isdecimal() for part in (least, most)):
+        raise ConfigError(f"{option} {text!r}: write least:most in whole numbers, for instance 3:400 or :400")
+    return int(least or 0), int(most or NO_LIMIT)
 
 
 @contextmanager
@@ -177,6 +242,30 @@ def contamination(
     show(found, json_, checked + (f"{len(rows)} overlaps\n{table(rows[:50])}" if rows else "no overlap"))
 
 
+@app.command("check", epilog="Example: python -m lpd_core data check mine --against ifeval.jsonl")
+def check(
+    name: Annotated[str, typer.Argument(help="A data set's name or id, or a file.")],
+    against: Annotated[
+        list[str], typer.Option(help="A benchmark's file, or imported evaluation data. May be repeated.")
+    ],
+    json_: Json = False,
+) -> None:
+    """Fail with exit code 1 if rows repeat a benchmark's prompt, word for word or in thirteen words of it."""
+    store = Store()
+    path = resolve_path(name)
+    if path.is_file():
+        examples = read_corpus(path, skip_bad=True).examples
+    else:
+        examples = corpora.prompts_of(store, corpora.find_dataset(store, name))
+    found = find_contamination(examples, benchmark_prompts(store, against))
+    rows = [asdict(each) for each in found]
+    prompts = len({each.prompt_id for each in found})
+    summary = f"{prompts} of {len(examples)} prompts repeat a benchmark's"
+    show(rows, json_, (table(rows[:PROBLEMS_SHOWN]) + "\n" if rows else "") + summary)
+    if rows:
+        raise CheckFailed(f"{summary}; leave them out with --against on import, or data.exclude in a run")
+
+
 @app.command("delete", epilog="Example: python -m lpd_core data delete dolly_sample")
 def delete(
     name: Annotated[str, typer.Argument(help="A data set's name or id.")], json_: Json = False
@@ -207,11 +296,12 @@ def show_(
     split: Annotated[Optional[str], typer.Option(help="Of this split only.")] = None,  # noqa: UP045
     json_: Json = False,
 ) -> None:
-    """Some rows of a data set."""
+    """What is known of a data set, what was left out of it and why, and some of its rows."""
     if split is not None and split not in SPLITS:
         raise ConfigError(f"unknown split {split!r}; {suggest(split, SPLITS)}")
     store = Store()
-    examples = corpora.prompts_of(store, corpora.find_dataset(store, name), split)[:rows]
+    dataset = corpora.describe_dataset(store, corpora.find_dataset(store, name))
+    examples = corpora.prompts_of(store, dataset["dataset_id"], split)[:rows]
     value = [
         {
             "prompt_id": e.prompt_id,
@@ -231,4 +321,10 @@ def show_(
         }
         for e in examples
     ]
-    show(value, json_, table(brief))
+    facts = [
+        f"{dataset['name']} ({dataset['dataset_id']}): {dataset['n_rows']} rows as {dataset['format']}",
+        f"source: {dataset['source']}",
+        f"licence: {dataset['license'] or 'not stated'}",
+        f"left out on import: {_told(dataset['summary'].get('dropped', {}))}",
+    ]
+    show(value, json_, "\n".join(facts) + "\n\n" + table(brief))

@@ -65,8 +65,8 @@ def _prompt_row(example: Example) -> dict[str, Any]:
 
 
 def list_datasets(store: Store) -> list[dict[str, Any]]:
-    """Every data set with its number of rows by split, oldest first."""
-    return store.database.query(
+    """Every data set with its number of rows by split and its summary (see `describe_dataset`), oldest first."""
+    rows = store.database.query(
         """with counted as (
                select dataset_id, count(*) filter (where split = 'train') train,
                       count(*) filter (where split = 'dev') dev, count(*) filter (where split = 'test') test
@@ -74,6 +74,7 @@ def list_datasets(store: Store) -> list[dict[str, Any]]:
            select d.*, coalesce(c.train, 0) train, coalesce(c.dev, 0) dev, coalesce(c.test, 0) test
            from datasets d left join counted c using (dataset_id) order by created_at, dataset_id"""
     )
+    return [{**row, "summary": json.loads(row["summary"] or "{}")} for row in rows]
 
 
 def runs_using(store: Store, dataset_id: str) -> list[str]:
