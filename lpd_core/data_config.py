@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from lpd_core.model_config import Section
 
-Bounds = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
-
 
 class LimitsConfig(Section):
-    """How long a prompt to mine and its gold may be: [least, most], both included; unset bounds nothing."""
+    """How long a prompt to mine and its gold may be: [least, most], both included; empty bounds nothing."""
 
-    prompt_words: Bounds | None = None
+    prompt_words: list[int] = Field(default_factory=list)
     """Words of all turns of the prompt together."""
-    prompt_characters: Bounds | None = None
+    prompt_characters: list[int] = Field(default_factory=list)
     """Characters of all turns of the prompt together."""
-    gold_words: Bounds | None = None
+    gold_words: list[int] = Field(default_factory=list)
     """Words of the gold."""
-    gold_characters: Bounds | None = None
+    gold_characters: list[int] = Field(default_factory=list)
     """Characters of the gold."""
+
+    @field_validator("*")
+    @classmethod
+    def _bounds(cls, value: list[int]) -> list[int]:
+        if value and (len(value) != 2 or not 0 <= value[0] <= value[1]):
+            raise ValueError(
+                "write [least, most] in whole numbers, for instance [3, 400], or [] for no bounds"
+            )
+        return value
 
 
 class DataConfig(Section):
@@ -42,9 +47,7 @@ class DataConfig(Section):
     """Prompts mined in iteration 1, 2, ...; the last number serves all later ones. The paper: 50000, then 10000."""
     heldout_limit: int = Field(1000, ge=1)
     """At most this many prompts of each held-out set are measured (chosen by a stable hash)."""
-    mixture: dict[str, Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0.0)]] = Field(
-        default_factory=dict
-    )
+    mixture: dict[str, int | float] = Field(default_factory=dict)
     """How much of each source is mined: whole numbers count prompts (25000), fractions are weights (0.25) of the
     prompts of all iterations. Sources of `train` without an entry: all of them beside counts, weight 1 beside
     weights. Names here need not stand in `train`."""
@@ -56,6 +59,8 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _one_kind_of_share(self) -> DataConfig:
+        if any(share <= 0 for share in self.mixture.values()):
+            raise ValueError("the shares of a mixture must be above 0")
         if len({type(share) for share in self.mixture.values()}) > 1:
             raise ValueError("mixture has counts and weights; write all as whole numbers or all as fractions")
         return self

@@ -20,10 +20,15 @@ from pydantic.fields import FieldInfo
 
 from lpd_core.config import RunConfig, explain_error, load_config
 
-Kind = Literal["switch", "choice", "integer", "number", "text", "texts", "integers", "sources"]
+Kind = Literal["switch", "choice", "integer", "number", "text", "texts", "integers", "sources", "shares"]
 """A form's widget: on or off, one of a few, a whole number, a number, a text, a list of texts, a list of whole
-numbers, or names with a source each."""
-LISTS: Mapping[Any, Kind] = {list[str]: "texts", list[int]: "integers", dict[str, str]: "sources"}
+numbers, or names with a source or a number each."""
+LISTS: Mapping[Any, Kind] = {
+    list[str]: "texts",
+    list[int]: "integers",
+    dict[str, str]: "sources",
+    dict[str, int | float]: "shares",
+}
 SCALARS: Mapping[Any, Kind] = {bool: "switch", int: "integer", float: "number", str: "text"}
 
 

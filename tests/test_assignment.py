@@ -100,7 +100,7 @@ def test_counts_and_weights_cannot_be_mixed_and_survive_the_run_s_own_file(tmp_p
         assert again.mixture == shares and [type(v) for v in again.mixture.values()] == [
             type(v) for v in shares.values()
         ]
-        assert again.limits.gold_words == (1, 9)
+        assert again.limits.gold_words == [1, 9]
 
 
 def test_limits_and_benchmarks_leave_prompts_out_and_the_run_tells_how_many(store, tmp_path):

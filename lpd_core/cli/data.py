@@ -146,9 +146,9 @@ def _told(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in counts.items()) or "nothing"
 
 
-def _bounds(option: str, text: str | None) -> tuple[int, int] | None:
+def _bounds(option: str, text: str | None) -> tuple[int, ...]:
     if text is None:
-        return None
+        return ()
     least, colon, most = text.partition(":")
     if not colon or not (least + most) or not all(not part or part.isdecimal() for part in (least, most)):
         raise ConfigError(f"{option} {text!r}: write least:most in whole numbers, for instance 3:400 or :400")

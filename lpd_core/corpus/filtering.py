@@ -9,19 +9,18 @@ from lpd_core.corpus.contamination import BenchmarkPrompt, find_contamination
 from lpd_core.corpus.rows import printable
 from lpd_core.types import Example
 
-Bounds = tuple[int, int]
 DROPPED = ("prompt_too_short", "prompt_too_long", "gold_too_short", "gold_too_long", "contaminated")
 """The reasons that are counted here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Inclusive bounds on a prompt (all turns together) and on its gold; None bounds nothing."""
+    """Inclusive bounds on a prompt (all turns together) and on its gold; empty bounds nothing."""
 
-    prompt_words: Bounds | None = None
-    prompt_characters: Bounds | None = None
-    gold_words: Bounds | None = None
-    gold_characters: Bounds | None = None
+    prompt_words: Sequence[int] = ()
+    prompt_characters: Sequence[int] = ()
+    gold_words: Sequence[int] = ()
+    gold_characters: Sequence[int] = ()
 
     def described(self) -> dict[str, list[int]]:
         """The bounds that are set, by name."""

@@ -72,6 +72,10 @@ def _widget(setting: Setting, value: Any, options: Sequence[str]) -> tuple[Calla
             return _bound(
                 st.text_area, height=100, placeholder="name = data set or file, one a line"
             ), as_typed(value)
+        case "shares":
+            return _bound(st.text_area, height=100, placeholder="name = 25000 or 0.25, one a line"), as_typed(
+                value
+            )
         case "text" if setting.key in LONG_TEXTS:
             return _bound(st.text_area, height=100), as_typed(value)
         case _:
@@ -120,6 +124,8 @@ def as_value(setting: Setting, typed: Any) -> Any:
             return [part.strip() for part in text.split(",") if part.strip()]
         case "sources":
             return _sources(text)
+        case "shares":
+            return _shares(text)
         case _:
             return typed
 
@@ -137,6 +143,17 @@ def _sources(text: str) -> Any:
     if not all(equals and name.strip() and source.strip() for name, equals, source in pairs):
         return text
     return {name.strip(): source.strip() for name, _, source in pairs}
+
+
+def _shares(text: str) -> Any:
+    """`name = number` lines as a mapping, whole numbers kept whole; the text itself where a line is none."""
+    pairs = _sources(text)
+    if not isinstance(pairs, dict):
+        return text
+    numbers = {
+        name: _number(share, "integer" if share.isdecimal() else "number") for name, share in pairs.items()
+    }
+    return text if any(isinstance(share, str) for share in numbers.values()) else numbers
 
 
 def _keep(setting: Setting, name: str) -> None:
