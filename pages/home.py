@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
-import pandas as pd
 import streamlit as st
 
 from lpd_core import jobs
 from lpd_core.config import load_config
 from lpd_core.machine import look
+from lpd_core.queue import Queue
+from lpd_core.store import RunState
 from lpd_core.store.overview import RunOverview, overviews
-from pages.components import reads, session
-from pages.components.cards import (
-    show_heading,
-    show_status,
-    signed,
-    size,
-    stage_name,
-    with_interval,
-)
+from pages.components import live, reads, run_panel, session
+from pages.components.cards import show_heading, show_status, signed, size
+from pages.components.run_list import show_run_list
 from pages.components.text import plain
 
 LOOP = Path(__file__).resolve().parent.parent / "docs" / "loop.svg"
-LISTED = 200
+AT_WORK = 8
+REFRESH_SECONDS = 2.0
 
 
 def start_demo(review: bool) -> None:
@@ -60,14 +57,14 @@ def show_welcome() -> None:
         review = st.toggle("Stop for my review before each training", value=True, key="home.review")
         if st.button("Start the demo run", type="primary", key="home.demo"):
             start_demo(review)
-        st.page_link("pages/launch.py", label="Or set up a run with your own model and data")
+        st.page_link("pages/launch.py", label="Or set up your own run")
 
 
-def show_waiting(waiting: list[str], names: dict[str, str]) -> None:
-    """The runs that wait for a person, first things first."""
+def show_waiting(waiting: list[str], names: dict[str, str], states: dict[str, RunState]) -> None:
+    """The runs that wait for a person, the newest first."""
     st.subheader("Waits for your review", anchor=False)
-    for run in waiting:
-        state = reads.folder(run).state()
+    for run in waiting[:AT_WORK]:
+        state = states[run]
         with st.container(border=True, horizontal=True, vertical_alignment="center"):
             st.markdown(
                 f"**{plain(names.get(run, run))}** ({plain(run)}), constitution of iteration {state.iteration}"
@@ -116,79 +113,81 @@ def show_machine() -> None:
         st.caption(f"{machine.cores} CPU cores, no GPU.")
 
 
-def show_runs(found: list[RunOverview]) -> None:
-    """Every run with its state and result; choosing a row picks it for all pages."""
-    st.subheader("Runs", anchor=False)
-    states = {each.run_id: reads.folder(each.run_id).state() for each in found[:LISTED]}
-    table = pd.DataFrame(
-        {
-            "Run": [each.run_id for each in found[:LISTED]],
-            "Name": [each.name for each in found[:LISTED]],
-            "State": [_state_text(states[each.run_id]) for each in found[:LISTED]],
-            "Iterations": [f"{each.measured} of {each.iterations}" for each in found[:LISTED]],
-            "Best": [None if each.best is None else str(each.best) for each in found[:LISTED]],
-            "Gain over base [95 %]": [with_interval(each.gain, sign=True) for each in found[:LISTED]],
-            "Started": [each.created_at for each in found[:LISTED]],
-        }
-    )
-    chosen = st.dataframe(
-        table,
-        hide_index=True,
-        on_select="rerun",
-        selection_mode="single-row",
-        key="home.runs",
-        column_config={"Started": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm")},
-    )
-    if len(found) > LISTED:
-        st.caption(f"The newest {LISTED} of {len(found):,} runs; the picker at the left has all.")
-    rows = chosen["selection"]["rows"]
-    if rows:
-        run = found[rows[0]].run_id
-        with st.container(horizontal=True):
-            st.markdown(f"**{plain(run)}**")
-            for page, label in (
-                ("runs", "Watch"),
-                ("trajectories", "Trajectories"),
-                ("constitution", "Constitution"),
-            ):
-                st.page_link(f"pages/{page}.py", label=label, query_params={"run": run})
-
-
-def _state_text(state) -> str:
-    at = f", iteration {state.iteration}, {stage_name(state.stage)}" if state.status == "running" else ""
-    return state.status.replace("_", " ") + at
-
-
-def show_running(running: list[str]) -> None:
-    """What is being worked on."""
+def show_at_work(seen: dict[str, str]) -> None:
+    """What is being worked on, with a bar each; a change of state draws the page anew."""
     st.subheader("At work", anchor=False)
-    for run in running:
+    for run in list(seen)[:AT_WORK]:
         state = reads.folder(run).state()
+        if state.status != seen[run]:
+            st.rerun()
         with st.container(horizontal=True, vertical_alignment="center"):
             show_status(state.status)
-            st.markdown(
-                f"**{plain(run)}**, iteration {state.iteration}, {stage_name(state.stage) or 'starting'}"
-            )
+            st.markdown(f"**{plain(run)}**", width="content")
             st.page_link("pages/runs.py", label="Watch", query_params={"run": run})
+        if state.status == "running":
+            with live.following(run) as followed:
+                run_panel.show_stage(followed.progress, state, time.time())
+    if len(seen) > AT_WORK:
+        st.caption(f"and {len(seen) - AT_WORK} more; the table below has all")
 
 
-show_heading("LPD Studio", "What is going on, and what waits for you?")
-known = reads.run_ids()
-if not known:
-    show_welcome()
-else:
-    found = [each for each in reads.fetch(overviews) if each.run_id in known]
-    states = {run: reads.folder(run).state().status for run in known}
-    waiting = [run for run in known if states[run] == "awaiting_review"]
-    at_work = [run for run in known if states[run] in ("running", "queued")]
+def show_chosen(run: str) -> None:
+    """Where to go on with the picked run."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"Picked: **{plain(run)}**", width="content")
+        for page, label in (
+            ("runs", "Watch"),
+            ("trajectories", "Trajectories"),
+            ("principles", "Principles"),
+            ("constitution", "Constitution"),
+            ("compare", "Compare"),
+        ):
+            st.page_link(f"pages/{page}.py", label=label, query_params={"run": run})
+
+
+def show_overview(known: list[str]) -> None:
+    """Every run at a glance. Each run's state is read once."""
+    states = {run: reads.folder(run).state() for run in known}
+    found = [each for each in reads.fetch(overviews) if each.run_id in states]
+    queue = Queue(reads.store()).read()
+    waiting = [run for run in known if states[run].status == "awaiting_review"]
+    at_work = {
+        run: states[run].status
+        for run in known
+        if states[run].status == "running" or is_starting(states[run])
+    }
     left, right = st.columns([1, 3], gap="large")
     with left:
         show_best(found)
     with right:
         show_machine()
     if waiting:
-        show_waiting(waiting, reads.names())
+        show_waiting(waiting, reads.names(), states)
     if at_work:
-        show_running(at_work)
-    show_runs(found)
+        st.fragment(show_at_work, run_every=REFRESH_SECONDS)(at_work)
+    if queue.halted or queue.waiting:
+        told = (
+            f"The queue has halted: {queue.halted}."
+            if queue.halted
+            else f"{len(queue.waiting)} wait in the queue."
+        )
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(plain(told), width="content")
+            st.page_link("pages/runs.py", label="Look at the queue", query_params=session.address())
+    st.subheader("Runs", anchor=False)
+    show_run_list(found, states, queue, "home.runs")
+    show_chosen(session.run_id())
     st.page_link("pages/launch.py", label="Set up another run")
+
+
+def is_starting(state: RunState) -> bool:
+    """Whether a run's driver was started and has not spoken yet."""
+    return state.status == "queued" and bool(state.pid)
+
+
+show_heading("LPD Studio", "What is going on, and what waits for you?")
+known = reads.run_ids()
+if known:
+    show_overview(known)
+else:
+    show_welcome()

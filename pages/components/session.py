@@ -87,6 +87,16 @@ def _take_address(runs: list[str]) -> None:
         st.session_state.pop(f"picker.iteration.{st.session_state.get(RUN)}", None)
 
 
+def pick(run: str | None) -> None:
+    """Pick a run for all pages, from a callback or before `st.rerun()`; None lets go of the one that is picked."""
+    st.query_params.clear()
+    if run is None:
+        st.session_state.pop(RUN, None)
+        st.session_state.pop("picker.run", None)
+    else:
+        st.query_params["run"] = run
+
+
 def _pick_run() -> None:
     st.session_state[RUN] = st.session_state["picker.run"]
     st.session_state[ITERATION] = None
