@@ -19,6 +19,8 @@ from pages.components.run_list import show_run_list
 from pages.components.text import plain
 
 REFRESH_SECONDS = 1.5
+# Charts and logs are drawn less often: a watched run should not notice its watchers.
+DETAIL_SECONDS = 5.0
 ACTIVE = ("running", "queued")
 BROKEN = ("failed", "interrupted")
 
@@ -83,21 +85,29 @@ def watch_queue(seen: QueueState) -> None:
     show_queue(now, queue)
 
 
-def show_live(run: str, seen: str) -> None:
-    """The picked run now. When its state becomes another, the page around follows."""
-    folder = reads.folder(run)
-    state = folder.state()
+def show_pulse(run: str, seen: str) -> None:
+    """How far the stage at work is. When the run's state becomes another, the page around follows."""
+    state = reads.folder(run).state()
     if state.status != seen:
         st.rerun()
+    if state.status != "running":
+        return
     with live.following(run) as followed:
-        progress, now = followed.progress, time.time()
+        now = time.time()
+        run_panel.show_stage(followed.progress, state, now)
+        silent = followed.progress.silent_for(now)
+    if silent is not None:
+        st.warning(run_panel.silence_text(silent))
+
+
+def show_details(run: str) -> None:
+    """Acceptance, loss, stages, warnings and log, as they are now."""
+    folder = reads.folder(run)
+    state = folder.state()
+    with live.following(run) as followed:
+        progress = followed.progress
         if followed.is_behind:
             st.caption(f"Reading its events: {100 * followed.offset / followed.size:.0f} %")
-        if state.status == "running":
-            run_panel.show_stage(progress, state, now)
-            silent = progress.silent_for(now)
-            if silent is not None:
-                st.warning(run_panel.silence_text(silent))
         if progress.stages:
             left, right = st.columns(2, gap="large") if progress.losses else (st.container(), None)
             with left:
@@ -118,7 +128,8 @@ def show_run(run: str, state: RunState, queue: QueueState) -> None:
         st.subheader(plain(run), anchor=False, width="content")
         show_status(state.status)
         name = reads.names().get(run, "")
-        where = f"iteration {state.iteration}, {stage_name(state.stage)}" if state.stage else ""
+        settled = state.stage and state.status != "running"  # while it runs, the bar below tells
+        where = f"iteration {state.iteration}, {stage_name(state.stage)}" if settled else ""
         st.caption(plain(", ".join(part for part in (name, where, _place_text(place)) if part)))
     show_actions(run, state, place)
     if state.status in BROKEN:
@@ -128,8 +139,9 @@ def show_run(run: str, state: RunState, queue: QueueState) -> None:
         return
     with live.following(run) as followed:
         behind = followed.is_behind
-    ticks = REFRESH_SECONDS if state.status in ACTIVE or behind else None
-    st.fragment(show_live, run_every=ticks)(run, state.status)
+    active = state.status in ACTIVE
+    st.fragment(show_pulse, run_every=REFRESH_SECONDS if active else None)(run, state.status)
+    st.fragment(show_details, run_every=DETAIL_SECONDS if active or behind else None)(run)
 
 
 def _place_text(place: int | None) -> str:

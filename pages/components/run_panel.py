@@ -57,7 +57,7 @@ def show_stages(progress: RunProgress) -> None:
         {
             "t": stage.iteration,
             "Stage": stage_name(stage.stage),
-            "Progress": stage.share,
+            "Progress": round(stage.share, 2),
             "Done": f"{stage.done:,} of {stage.total:,} {stage.unit}" if stage.total else "",
             "Time": duration(stage.seconds if stage.seconds is not None else stage.at - stage.since),
             "Rate": _rate(stage),
