@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 from conftest import PROJECT
-from streamlit.testing.v1 import AppTest
+from streamlit.runtime.pages_manager import PagesManager
+from streamlit.testing.v1 import AppTest, app_test
 
 SMALL = [
     "iterations=2",
@@ -44,6 +45,18 @@ def build(home: Path, settings: list[str]) -> None:
         drive(store, folder.run_id, inline=True)
     except LpdError:
         assert folder.state().status == "failed"
+
+
+class FramedPages(PagesManager):
+    """AppTest asks before each run whether there is a pages/ folder, and with one runs the page without app.py
+    around it; what it sets here leaves the answer at no."""
+
+
+@pytest.fixture(autouse=True)
+def framed(monkeypatch):
+    """Pages run inside the frame of app.py, as on the server."""
+    monkeypatch.setattr(PagesManager, "uses_pages_directory", False)
+    monkeypatch.setattr(app_test, "PagesManager", FramedPages)
 
 
 @pytest.fixture(scope="session")
