@@ -168,7 +168,7 @@ def show_failure(folder: RunFolder, state: RunState) -> None:
     path = log_of(folder, state)
     lines = logs.tail(path, ERROR_LINES).lines
     with st.container(border=True):
-        st.error(plain(state.error or f"The run is {state.status} and left no reason."))
+        st.markdown(f"**Why it ended.** {plain(state.error or 'It left no reason.')}")
         st.markdown(f"**What to do.** {plain(logs.remedy(state.error, lines))}")
         if lines:
             st.caption(f"The end of {plain(path.name)}, at most {ERROR_LINES} lines")
