@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -28,8 +29,8 @@ class SupportBook:
 
     def __init__(self, principle_ids: Sequence[str], prompt_ids: Sequence[str], gains: Sequence[float]):
         names, starts = np.unique(np.asarray(principle_ids, dtype=object), return_index=True)
-        ends = [*starts[1:], len(principle_ids)]
-        self._rows = {name: (int(a), int(b)) for name, a, b in zip(names, starts, ends, strict=True)}
+        bounds = [*starts.tolist(), len(principle_ids)]
+        self._rows = dict(zip(names.tolist(), pairwise(bounds), strict=True))
         numbers: dict[str, int] = {}
         self._prompts = [numbers.setdefault(each, len(numbers)) for each in prompt_ids]
         self._gains = [float(gain) for gain in gains]

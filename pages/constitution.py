@@ -8,7 +8,7 @@ from lpd_core.store import constitutions
 from pages.components import reads, reviews, session
 from pages.components.cards import show_empty, show_heading
 from pages.components.constitution_add import show_add
-from pages.components.constitution_approve import ask_approval, waits_here
+from pages.components.constitution_approve import ask_approval, is_approving, open_approval, waits_here
 from pages.components.constitution_effect import show_totals
 from pages.components.constitution_entry import show_entry
 from pages.components.constitution_files import show_files
@@ -68,7 +68,7 @@ def show_told() -> None:
     """What the last click did, or why it was refused, said once."""
     kind, text = st.session_state.pop(reviews.TOLD, ("", ""))
     if kind == "refused":
-        st.error(plain(text[:1].upper() + text[1:]))
+        st.error(plain(text))
     elif kind == "done":
         st.toast(plain(text))
 
@@ -105,7 +105,9 @@ def show_toolbar(found: reviews.Desk) -> None:
         ):
             reviews.commit(found, "accept_all", {})
         if waits and st.button("Approve and go on", type="primary", key="constitution.approve"):
-            ask_approval(review)
+            open_approval(review)
+    if waits and is_approving(review):
+        ask_approval(review)
 
 
 def show_head(found: reviews.Desk, state: dict) -> bool:
@@ -146,6 +148,13 @@ def show_view(found: reviews.Desk, editing: bool) -> None:
         show_versions(found, editing)
     elif view == "files":
         show_files(found, editing)
+    elif not found.review.history.current.by_id:
+        show_empty(
+            "No principle gained in this iteration, so there is nothing to cluster",
+            "The trajectories say of each candidate why it was rejected.",
+            "pages/trajectories.py",
+            "Look at the trajectories",
+        )
     else:
         chosen = show_entries(found)
         if len(chosen) > 1:
@@ -164,7 +173,7 @@ show_heading("Constitution", "What has the model discovered, and what shall it l
 show_told()
 run, iteration = session.run_id(), session.iteration()
 state = reviews.log_state(run, iteration) if run and iteration and reads.has_store() else None
-if state is None or not state["clusters"]:
+if state is None or iteration not in reads.fetch(constitutions.clustered, run):
     show_nothing(run, iteration)
 else:
     desk = reviews.desk(run, iteration)

@@ -11,11 +11,10 @@ if TYPE_CHECKING:
 
 
 def log_state(store: Store, run_id: str, iteration: int) -> dict[str, Any]:
-    """How far an iteration's log has come, whether it was clustered, and its approval: `edits`, `clusters`,
-    `version` (None before it), with that version's author, time and message."""
+    """How far an iteration's log has come, and its approval: `edits`, `version` (None before it), with that
+    version's author, time and message."""
     rows = store.database.query(
         """select (select coalesce(max(seq), 0) from constitution_edits where run_id = $run and iteration = $t) edits,
-                  (select count(*) from clusters where run_id = $run and iteration = $t) clusters,
                   v.version, v.author, v."at", v.message
            from (select 1) left join constitution_versions v
                 on v.run_id = $run and v.iteration = $t and v.approved""",

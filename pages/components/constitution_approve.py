@@ -14,8 +14,24 @@ from pages.components.constitution_effect import show_impact
 from pages.components.reviews import tell
 from pages.components.text import plain
 
+APPROVING = "constitution.approving"
 
-@st.dialog("Approve the constitution and go on", width="medium")
+
+def open_approval(review: gate.Review) -> None:
+    """Open the dialog, and keep it open until it is dismissed or done with."""
+    st.session_state[APPROVING] = (review.run_id, review.iteration, len(review.history.edits))
+
+
+def is_approving(review: gate.Review) -> bool:
+    """Whether the dialog is open for this review."""
+    return st.session_state.get(APPROVING, ())[:2] == (review.run_id, review.iteration)
+
+
+def _close() -> None:
+    st.session_state.pop(APPROVING, None)
+
+
+@st.dialog("Approve the constitution and go on", width="medium", on_dismiss=_close)
 def ask_approval(review: gate.Review) -> None:
     """What the M-step will be trained on, a message, and the button."""
     log = review.history
@@ -38,16 +54,17 @@ def ask_approval(review: gate.Review) -> None:
         go_on = st.button("Approve and go on", type="primary", key="constitution.approve.go")
     if hold or go_on:
         _approve(review, message.strip() or "approved", go_on)
+    open_approval(review)  # by now the person has this state in sight
 
 
 def _approve(review: gate.Review, message: str, go_on: bool) -> None:
     store, folder = reads.store(), reads.folder(review.run_id)
+    seen = st.session_state[APPROVING][2]
+    _close()
     try:
         session.require_edit()
         with st.spinner("Writing the version"):
-            version = gate.approve(
-                store, folder, review.iteration, session.author(), message, seen=len(review.history.edits)
-            )
+            version = gate.approve(store, folder, review.iteration, session.author(), message, seen=seen)
         jobs.release(store, folder)
         if go_on:
             jobs.resume(store, review.run_id)

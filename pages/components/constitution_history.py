@@ -54,6 +54,7 @@ def show_history(found: Desk, editing: bool) -> None:
         height=min(420, 38 + 35 * len(lines)),
         on_select="rerun",
         selection_mode="single-row",
+        placeholder="–",
         key=f"constitution.history.{page}.{len(edits)}",
         column_config={
             "Edit": st.column_config.NumberColumn(width=56),

@@ -63,8 +63,7 @@ def _stage_merge(found: Desk, ids: list[str], key: str, shortcut: str | None) ->
 def show_wizard(found: Desk) -> None:
     """Best against most similar: merge, skip or go back, pair by pair."""
     st.caption(
-        "Pair by pair, the most alike first: by meaning (cosine of the members' mean vectors), by use on the same prompts, "
-        "and by shared words. Keys: M merges, S skips, B goes back."
+        "The most alike come first: by meaning, by use on the same prompts, by words. M merges, S skips, B goes back."
     )
     active = [e for e in found.review.history.current.by_id.values() if e.status == "active"]
     if len(active) < 2:
@@ -116,7 +115,14 @@ def _show_pair(found: Desk, pairs: list[dict], place: int, best: str | None, ski
     pair = pairs[place]
     by_id = found.review.history.current.by_id
     left, right = by_id[pair["id"]], by_id[pair["other"]]
-    st.progress((place + 1) / len(pairs), text=f"Pair {place + 1} of {len(pairs)}")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if st.button("Skip", key="constitution.wizard.skip", shortcut="S"):
+            skipped[best, "at"] = place + 1
+            st.rerun()
+        if st.button("Back", key="constitution.wizard.back", shortcut="B", disabled=place == 0):
+            skipped[best, "at"] = place - 1
+            st.rerun()
+        st.progress((place + 1) / len(pairs), text=f"Pair {place + 1} of {len(pairs)}", width=320)
     sides = st.columns(2)
     for side, entry in zip(sides, (left, right), strict=True):
         with side:
@@ -124,7 +130,6 @@ def _show_pair(found: Desk, pairs: list[dict], place: int, best: str | None, ski
             n = f"{support.trajectories:,} trajectories, {support.prompts:,} prompts"
             show_text(entry.text, f"{entry.entry_id}, {n}", height="8rem")
             st.caption(plain(f"Keywords: {', '.join(keywords_of(found, entry)[:8]) or 'none'}"))
-    show_diff(left.text, right.text, f"{right.entry_id} word by word against {left.entry_id}", "7rem")
     shared = ", ".join(pair["shared words"][:8]) or "none"
     show_figures(
         [
@@ -133,11 +138,5 @@ def _show_pair(found: Desk, pairs: list[dict], place: int, best: str | None, ski
             ("Words", number(pair["words"], 2), f"Jaccard; shared: {shared}"),
         ]
     )
-    with st.container(horizontal=True):
-        if st.button("Skip", key="constitution.wizard.skip", shortcut="S"):
-            skipped[best, "at"] = place + 1
-            st.rerun()
-        if st.button("Back", key="constitution.wizard.back", shortcut="B", disabled=place == 0):
-            skipped[best, "at"] = place - 1
-            st.rerun()
     _stage_merge(found, [pair["id"], pair["other"]], "constitution.wizard.merge", "M")
+    show_diff(left.text, right.text, f"{right.entry_id} word by word against {left.entry_id}", "7rem")

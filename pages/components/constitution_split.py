@@ -97,7 +97,7 @@ def _lassoed(found: Desk, entry: Entry) -> list[str]:
         alt=f"Map of the {len(rows)} members of entry {entry.entry_id}",
         select=("lasso", "box"),
     )
-    return [str(point["customdata"]["0"]) for point in chosen.get("points", ())]
+    return [rows[point["point_index"]]["principle_id"] for point in chosen.get("points", ())]
 
 
 def _map(found: Desk, entry: Entry, places: dict[str, tuple[float, float]]):
@@ -118,7 +118,6 @@ def _map(found: Desk, entry: Entry, places: dict[str, tuple[float, float]]):
             x=[row["x"] for row in rows],
             y=[row["y"] for row in rows],
             mode="markers",
-            customdata=[[row["principle_id"]] for row in rows],
             text=[f"{hover(row['principle'], 90)}<br>{row['trajectories']} trajectories" for row in rows],
             hovertemplate="%{text}<extra></extra>",
             marker={

@@ -85,9 +85,12 @@ def _show_save(found: Desk) -> None:
     with st.form("constitution.save", border=True):
         with st.container(horizontal=True, vertical_alignment="bottom"):
             message = st.text_input(
-                "Save the present state as a version: what is it?", max_chars=500, width=380
+                "Save the present state as a version: what is it?",
+                max_chars=500,
+                width=380,
+                key="constitution.save.message",
             )
-            alias = st.text_input("Name (optional)", max_chars=60, width=160)
+            alias = st.text_input("Name (optional)", max_chars=60, width=160, key="constitution.save.alias")
             pressed = st.form_submit_button("Save version")
         if not pressed:
             return

@@ -29,9 +29,10 @@ STYLE = """<style>
 .lpd-figures span, .lpd-figures i { font-size: .78rem; opacity: .75; font-style: normal; }
 .lpd-figures b { font-weight: 600; font-variant-numeric: tabular-nums; }
 [data-testid=stLayoutWrapper]:has(> .st-key-constitution-head) {
-  position: sticky; top: 3rem; z-index: 20; background: light-dark(#fdfcfa, #15181b);
+  position: sticky; top: 0; z-index: 20; padding-top: .5rem; background: light-dark(#fdfcfa, #15181b);
   border-bottom: 1px solid rgba(128,128,128,.28); padding-bottom: .6rem;
 }
+@media (max-width: 960px) { .st-key-constitution-head .lpd-figures i { display: none; } }
 </style>"""
 
 

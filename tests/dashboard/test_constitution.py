@@ -43,9 +43,7 @@ def press(app: AppTest, key: str) -> AppTest:
 
 def figure(app: AppTest, name: str, place: int = -1) -> str:
     """A figure of the page by its name, the last one unless told."""
-    blocks = [block.value if hasattr(block, "value") else "" for block in app.main]
     html = " ".join(str(block.proto.body) for block in app.get("html"))
-    del blocks
     values = html.split(f"<span>{name}</span><b>")[1:]
     return values[place].split("</b>")[0]
 
@@ -147,13 +145,29 @@ def test_members_split_by_k_and_a_wizard_pair_is_merged(waiting):
     assert len(gate.current(store, run, 1).active) == entries - 1
 
 
+def test_a_lasso_on_the_map_splits_an_entry(waiting):
+    store, run = waiting
+    entry = max(by_size(store, run), key=lambda each: len(each.members))
+    app = open_page("constitution", run=run, iteration="1", entry=entry.entry_id, part="split")
+    app.session_state[f"constitution.map.{entry.entry_id}.0"] = {
+        "selection": {"points": [{"point_index": 0}]}
+    }
+    app.run()
+    press(app, "constitution.split.apply")
+    parts = [e for e in gate.current(store, run, 1).active if e.provenance.origin == "split"]
+    assert sorted(len(part.members) for part in parts) == [1, len(entry.members) - 1]
+    assert entry.members[0].principle_id in {
+        m.principle_id for p in parts if len(p.members) == 1 for m in p.members
+    }
+
+
 def test_versions_are_saved_compared_and_restored(waiting):
     store, run = waiting
     first = by_size(store, run)[0]
     gate.edit(store, run, 1, "reword", {"id": first.entry_id, "text": "Own the mistake."}, "ada")
     app = open_page("constitution", run=run, iteration="1", view="versions")
-    app.text_input[0].set_value("before the prune")
-    app.text_input[1].set_value("careful")
+    app.text_input(key="constitution.save.message").set_value("before the prune")
+    app.text_input(key="constitution.save.alias").set_value("careful")
     next(button for button in app.button if button.label == "Save version").click().run()
     (row,) = constitutions.versions(store, run)
     assert (row["message"], row["author"]) == ("before the prune", "ada")
@@ -209,6 +223,7 @@ def test_what_was_not_seen_is_not_approved(waiting):
     press(app, "constitution.approve")
     gate.edit(store, run, 1, "prune", {"id": by_size(store, run)[0].entry_id}, "bob")
     press(app, "constitution.approve.go")
+    assert not app.exception
     assert constitutions.approved_version(store, run, 1) is None
     assert store.run(run).state().status == "awaiting_review"
 
@@ -225,7 +240,7 @@ def test_a_visitor_who_may_not_edit_finds_no_button(waiting, monkeypatch):
     ("state", "iteration", "said"),
     [
         ("finished", "0", "The base model has no constitution"),
-        ("failed", "1", "Nothing has been clustered yet"),
+        ("failed", "1", "No principle gained in this iteration"),
         ("finished", "1", "Approved, read-only"),
     ],
 )
