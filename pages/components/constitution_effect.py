@@ -85,7 +85,7 @@ def show_totals(found: Desk, editing: bool) -> None:
     entries = f"{_active(log.base):,} → {_active(log.current):,}"
     remark = f"{pruned:,} principles pruned" if pruned else "none pruned"
     if log.edits:
-        st.caption(f"After {len(log.edits):,} lines of history, against the constitution as found")
+        st.caption(f"After edit {len(log.edits):,} of the history, against the constitution as found")
     else:
         st.caption(
             "As found; every edit shows here what it changes" if editing else "As found, without any edit"

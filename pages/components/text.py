@@ -32,6 +32,8 @@ STYLE = """<style>
   position: sticky; top: 0; z-index: 20; padding-top: .5rem; background: light-dark(#fdfcfa, #15181b);
   border-bottom: 1px solid rgba(128,128,128,.28); padding-bottom: .6rem;
 }
+@media (min-width: 961px) { .st-key-constitution-head .lpd-figures { gap: .3rem .9rem; }
+  .st-key-constitution-head .lpd-figures div { min-width: 4.6rem; } }
 @media (max-width: 960px) { .st-key-constitution-head .lpd-figures i { display: none; } }
 </style>"""
 
