@@ -87,6 +87,16 @@ class Queue:
         self.attend()
         return len(state.waiting) + 1
 
+    def start_or_add(self, run_id: str) -> int:
+        """Start a run at once where nothing is at work and nothing waits, else put it at the end: what becomes of a run
+        whose constitution was approved. Its place, 0 when it was started."""
+        state = self.read()
+        busy = state.waiting or any(self.store.run(run).is_driven() for run in self.store.run_ids())
+        if busy:
+            return self.add(run_id)
+        jobs.resume(self.store, run_id)
+        return 0
+
     def move(self, run_id: str, place: int) -> None:
         """Move a waiting run to a place, counted from 1; beyond the end is the end."""
         with self._editing():

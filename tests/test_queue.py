@@ -152,6 +152,19 @@ def test_a_run_that_waits_for_review_lets_the_next_one_start_and_queues_again_wh
     assert store.run(reviewed).state().status == "finished"
 
 
+def test_an_approved_run_starts_at_once_or_waits_behind_what_is_at_work(store, queue, small, monkeypatch):
+    started = []
+    monkeypatch.setattr(jobs, "resume", lambda store, run: started.append(run) or 0)
+    monkeypatch.setattr(Queue, "attend", lambda self: None)
+    other, approved = new_runs(store, small, 2)
+    with store.run(other).driving():
+        assert queue.start_or_add(approved) == 1
+    assert queue.read().waiting == (approved,) and not started
+    queue.cancel(approved)
+    assert queue.start_or_add(approved) == 0
+    assert started == [approved] and queue.read() == QueueState()
+
+
 def test_waiting_runs_are_moved_and_cancelled_and_each_refusal_says_why(store, queue, small):
     runs = new_runs(store, small, 3)
     queue._write(QueueState(waiting=tuple(runs), halted="a failure", continue_on_error=True))

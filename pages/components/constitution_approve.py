@@ -9,6 +9,7 @@ import streamlit as st
 from lpd_core import gate, jobs
 from lpd_core.constitution import effective_edits
 from lpd_core.errors import LpdError
+from lpd_core.queue import Queue
 from pages.components import reads, session
 from pages.components.constitution_effect import show_impact
 from pages.components.reviews import tell
@@ -66,9 +67,10 @@ def _approve(review: gate.Review, message: str, go_on: bool) -> None:
         with st.spinner("Writing the version"):
             version = gate.approve(store, folder, review.iteration, session.author(), message, seen=seen)
         jobs.release(store, folder)
-        if go_on:
-            jobs.resume(store, review.run_id)
-        further = "the run goes on" if go_on else "resume the run to go on"
+        place = Queue(store).start_or_add(review.run_id) if go_on else None
+        further = {None: "resume the run to go on", 0: "the run goes on"}.get(
+            place, f"the run waits at place {place} in the queue"
+        )
         tell("done", f"Approved as version {review.iteration}.{version}; {further}")
     except LpdError as refusal:
         tell("refused", str(refusal))
