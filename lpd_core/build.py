@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lpd_core.config import RunConfig, resolve_path
 from lpd_core.errors import ConfigError, suggest
@@ -14,17 +15,21 @@ from lpd_core.parts import (
     Parts,
     Perplexity,
     Sampler,
+    Scorer,
     ScriptedSampler,
     ScriptedTrainer,
     Trainer,
 )
 from lpd_core.scoring import RougeL
 
+if TYPE_CHECKING:
+    from lpd_core.judge import Judge
+
 
 def build_parts(config: RunConfig, cache: Path) -> Parts:
     """The parts a configuration names; `cache` is a folder for embeddings."""
     return Parts(
-        scorer=RougeL(stemmer=config.scoring.stemmer),
+        scorer=build_scorer(config, cache),
         sampler=lambda model: build_sampler(config, model),
         embedder=lambda: build_embedder(config, cache),
         perplexity=lambda model: build_perplexity(config, model),
@@ -56,13 +61,69 @@ def build_sampler(config: RunConfig, model: str) -> Sampler:
     return TransformersSampler(model, config.model, config.sampler)
 
 
+def build_scorer(config: RunConfig, cache: Path, ask: bool = True) -> Scorer:
+    """The configured similarity; with `ask` off, a judge answers from its kept verdicts only."""
+    scoring = config.scoring
+    if scoring.kind != "mixture":
+        return _named_scorer(scoring.kind, config, cache, ask)
+    from lpd_core.scorers.mixture import MixtureScorer
+
+    return MixtureScorer(
+        tuple((weight, _named_scorer(name, config, cache, ask)) for name, weight in scoring.mixture.items())
+    )
+
+
+def _named_scorer(name: str, config: RunConfig, cache: Path, ask: bool) -> Scorer:
+    if name == "rouge_l":
+        return RougeL(stemmer=config.scoring.stemmer)
+    if name == "embedding":
+        from lpd_core.scorers.embedding import EmbeddingScorer
+
+        return EmbeddingScorer(lambda: _embedder(config.scoring.embedder, config, cache))
+    from lpd_core.judge import load_prompts
+    from lpd_core.scorers.judged import JudgeScorer
+
+    settings = config.scoring.judge
+    judge = build_judge(config, cache, ask)
+    return JudgeScorer(judge, load_prompts(settings.rubric), settings.mode, settings.votes)
+
+
+def build_judge(config: RunConfig, cache: Path, ask: bool = True) -> Judge:
+    """The configured judge; with `ask` off, one that knows its kept verdicts only."""
+    from lpd_core.judge import Judge, VerdictCache
+
+    settings = config.scoring.judge
+    model = settings.model if settings.model.path else config.model
+    own = config.model_copy(update={"model": model, "sampler": settings.sampler})
+    path = str(resolve_path(model.path)) if model.path and resolve_path(model.path).exists() else model.path
+    name = judge_name(own, path)
+    sampler = (lambda: build_sampler(own, path)) if ask else None
+    return Judge(name, sampler, settings.sampling, settings.retries, VerdictCache(cache))
+
+
+def judge_name(config: RunConfig, model: str) -> str:
+    """What a judge's verdicts carry: the engine, and the model's name with its weights' digest or its server."""
+    sampler = config.sampler
+    if sampler.kind == "scripted":
+        return f"scripted:{sampler.script}"
+    if sampler.kind == "openai":
+        return f"openai:{sampler.served or model}@{sampler.url or sampler.serve}"
+    if not Path(model).exists():
+        return f"{sampler.kind}:{model}"
+    return f"{sampler.kind}:{Path(model).name}@{digest(config, model)[:16]}"
+
+
 def build_embedder(config: RunConfig, cache: Path) -> Embedder:
-    """The configured embedder."""
+    """The configured embedder of principles."""
+    return _embedder(config.cluster.embedder, config, cache)
+
+
+def _embedder(name: str, config: RunConfig, cache: Path) -> Embedder:
     from lpd_core.embedding import HashEmbedder, SentenceEmbedder
 
-    if config.cluster.embedder == "hash":
+    if name == "hash":
         return HashEmbedder()
-    return SentenceEmbedder(config.cluster.embedder, cache, threads=config.sampler.threads)
+    return SentenceEmbedder(name, cache, threads=config.sampler.threads)
 
 
 def build_perplexity(config: RunConfig, model: str) -> Perplexity:

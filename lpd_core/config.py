@@ -20,16 +20,10 @@ from pydantic import Field, ValidationError, model_validator
 from lpd_core.data_config import DataConfig
 from lpd_core.errors import ConfigError, suggest
 from lpd_core.model_config import ModelConfig, SamplerConfig, Sampling, Section
+from lpd_core.scoring_config import ScoringConfig
 
 PROJECT = Path(__file__).resolve().parent.parent
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-
-
-class ScoringConfig(Section):
-    """The similarity f(response, gold) in [0, 1]: Rouge-L F1."""
-
-    stemmer: bool = True
-    """Porter stemming of words longer than three letters, as the rouge_score package offers it."""
 
 
 class EStepConfig(Section):

@@ -18,7 +18,7 @@ from lpd_core.scoring import clean_principle, judge, judge_principle, principle_
 from lpd_core.seeds import derive_seed
 from lpd_core.stage import Stage, Tables, TimedSampler, work_in_chunks
 from lpd_core.store import corpora, results
-from lpd_core.types import Candidate, CandidateStatus, Draft, Example, Generation, SampleRequest
+from lpd_core.types import Candidate, CandidateStatus, Draft, Example, Generation, Pair, SampleRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,9 @@ class Discovery:
         chats = [(example, opening(self.templates, example.messages), 0) for example in examples]
         answers = self._ask(chats, self.config.e_step.draft, "draft")
         texts = [answer.text.strip() for answer in answers]
-        scores = self.scorer.score([(text, e.gold) for text, e in zip(texts, examples, strict=True)])
+        scores = self.scorer.score(
+            [Pair(text, e.gold, e.messages) for text, e in zip(texts, examples, strict=True)]
+        )
         return [
             Draft(
                 prompt_id=example.prompt_id,
@@ -143,7 +145,9 @@ class Discovery:
     def accept(self, attempts: Sequence[Attempt]) -> list[tuple[Candidate, Attempt]]:
         """Score every refinement, give each candidate its status and select the best of each prompt."""
         refined = [attempt for attempt in attempts if attempt.response is not None]
-        scores = self.scorer.score([(a.response.text.strip(), a.example.gold) for a in refined])
+        scores = self.scorer.score(
+            [Pair(a.response.text.strip(), a.example.gold, a.example.messages) for a in refined]
+        )
         score_of = {id(attempt): score for attempt, score in zip(refined, scores, strict=True)}
         by_prompt: dict[str, list[tuple[Candidate, Attempt]]] = {}
         for attempt in sorted(attempts, key=lambda a: a.sample):

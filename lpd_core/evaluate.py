@@ -19,7 +19,7 @@ from lpd_core.scoring import clean_principle, normalise_principle
 from lpd_core.seeds import derive_seed
 from lpd_core.stage import Stage, Tables, TimedSampler, work_in_chunks
 from lpd_core.store import corpora, results
-from lpd_core.types import Example, Generation, SampleRequest
+from lpd_core.types import Example, Generation, Pair, SampleRequest
 
 
 def self_correct(
@@ -68,9 +68,8 @@ def measure(stage: Stage) -> None:
 def _measure_chunk(stage: Stage, sampler: Sampler, benchmark: str, examples: Sequence[Example]) -> Tables:
     salt = ("evaluate", stage.iteration, benchmark)
     chains = self_correct(examples, sampler, stage.templates, stage.config, salt)
-    golds = [example.gold for example in examples]
-    draft_scores = _scores(stage, [draft for draft, _, _ in chains], golds)
-    scores = _scores(stage, [response for _, _, response in chains], golds)
+    draft_scores = _scores(stage, [draft for draft, _, _ in chains], examples)
+    scores = _scores(stage, [response for _, _, response in chains], examples)
     rows = [
         {
             "eval_id": f"{stage.run_id}.{stage.iteration}.{benchmark}",
@@ -92,9 +91,9 @@ def _measure_chunk(stage: Stage, sampler: Sampler, benchmark: str, examples: Seq
     return {"evaluations": rows}
 
 
-def _scores(stage: Stage, answers: Sequence[Generation], golds: Sequence[str]) -> list[float | None]:
+def _scores(stage: Stage, answers: Sequence[Generation], examples: Sequence[Example]) -> list[float | None]:
     """Scores of answers; one that failed or was refused stays unscored, never a zero."""
-    pairs = [(answer.text.strip(), gold) for answer, gold in zip(answers, golds, strict=True)]
+    pairs = [Pair(a.text.strip(), e.gold, e.messages) for a, e in zip(answers, examples, strict=True)]
     scored = stage.parts.scorer.score(pairs)
     return [
         None if answer.finish_reason in ("error", "overlong") else score

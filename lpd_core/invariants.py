@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lpd_core.config import RunConfig
@@ -18,7 +18,7 @@ from lpd_core.prompts import Templates, propose_chat, refine_chat
 from lpd_core.stage import model_of
 from lpd_core.store import RunFolder, Store, constitutions
 from lpd_core.store import runs as run_table
-from lpd_core.types import CANDIDATE_STATUSES, Message, TrainingRow
+from lpd_core.types import CANDIDATE_STATUSES, Message, Pair, TrainingRow
 
 TOLERANCE = 1e-9
 SHOWN = 3
@@ -94,7 +94,7 @@ def _shows(
 
 def _training_rows(e: Evidence) -> list[dict[str, Any]]:
     return e.query(
-        """select t.*, p.messages prompt, p.gold, d.text draft, c.response
+        """select t.*, p.messages prompt, p.gold, d.text draft, d.score draft_score, c.response, c.score
            from training_rows t join prompts p using (prompt_id)
            left join drafts d on d.run_id = t.run_id and d.prompt_id = t.prompt_id
                 and d.iteration = t.origin_iteration
@@ -116,12 +116,13 @@ def _expected_row(e: Evidence, row: dict[str, Any]) -> list[Message]:
 
 def _selected_gain(e: Evidence) -> Iterator[str]:
     rows = e.query(
-        """select c.iteration, c.prompt_id, c.score, c.gain, c.response, d.text draft, d.score draft_score, p.gold
+        """select c.iteration, c.prompt_id, c.score, c.gain, c.response, d.text draft, d.score draft_score, p.gold,
+                  p.messages prompt
            from candidates c join drafts d using (run_id, iteration, prompt_id) join prompts p using (prompt_id)
            where c.run_id = $run and c.selected order by all"""
     )
-    after = e.parts.scorer.score([(row["response"], row["gold"]) for row in rows])
-    before = e.parts.scorer.score([(row["draft"], row["gold"]) for row in rows])
+    after = _rescored(e, [(row["response"], row) for row in rows], [row["score"] for row in rows])
+    before = _rescored(e, [(row["draft"], row) for row in rows], [row["draft_score"] for row in rows])
     for row, response, draft in zip(rows, after, before, strict=True):
         where = f"iteration {row['iteration']}, prompt {row['prompt_id']}"
         if not response > draft + e.config.e_step.margin:
@@ -131,14 +132,33 @@ def _selected_gain(e: Evidence) -> Iterator[str]:
     yield from _trained_gain(e)
 
 
+def _rescored(
+    e: Evidence, texts: list[tuple[str, dict[str, Any]]], stored: list[float | None]
+) -> list[float | None]:
+    """f of texts beside their rows' golds, recomputed; the stored value where the verdict of a judge is not kept
+    here any more (asking it again would be another measurement)."""
+    pairs = [Pair(text, row["gold"], tuple(json.loads(row["prompt"]))) for text, row in texts]
+    scores = e.parts.scorer.score(pairs)
+    if "judge" not in e.config.scoring.parts:
+        return scores
+    return [known if score is None else score for score, known in zip(scores, stored, strict=True)]
+
+
 def _trained_gain(e: Evidence) -> Iterator[str]:
     """What is trained on gains too, also where re-refinement wrote y2 anew."""
     rows = _training_rows(e)
     texts = [json.loads(row["messages"])[-1]["content"] for row in rows]
-    after = e.parts.scorer.score([(text, row["gold"]) for text, row in zip(texts, rows, strict=True)])
-    before = e.parts.scorer.score([(row["draft"] or "", row["gold"]) for row in rows])
+    is_own = not e.config.cluster.rerefine
+    stored = [row["score"] if is_own else None for row in rows]
+    after = _rescored(e, list(zip(texts, rows, strict=True)), stored)
+    before = _rescored(e, [(row["draft"] or "", row) for row in rows], [row["draft_score"] for row in rows])
     for row, response, draft in zip(rows, after, before, strict=True):
-        if not response > draft + e.config.e_step.margin:
+        if response is None or draft is None:
+            yield (
+                f"iteration {row['iteration']}, prompt {row['prompt_id']}: the judge's verdicts are not kept, so "
+                "the gain of the trained y2 cannot be proved"
+            )
+        elif not response > draft + e.config.e_step.margin:
             yield (
                 f"iteration {row['iteration']}, prompt {row['prompt_id']}: the trained y2 scores {response:.6f}, "
                 f"the draft {draft:.6f}"
@@ -293,9 +313,11 @@ CHECKS: dict[str, Callable[[Evidence], Iterator[str]]] = {
 
 def run_evidence(store: Store, folder: RunFolder) -> Evidence:
     """The evidence of a run as its folder configures it."""
-    from lpd_core.build import build_parts
+    from lpd_core.build import build_parts, build_scorer
     from lpd_core.prompts import load_templates
 
     config = folder.config()
     templates = load_templates(folder.prompts(config))
-    return Evidence(store, folder, config, templates, build_parts(config, store.cache))
+    scorer = build_scorer(config, store.cache, ask=False)
+    parts = replace(build_parts(config, store.cache), scorer=scorer)
+    return Evidence(store, folder, config, templates, parts)

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
@@ -25,6 +26,7 @@ from lpd_core.assignment import Assignment, assign_prompts
 from lpd_core.config import PROJECT, RunConfig, config_digest, resolve_path
 from lpd_core.errors import UserError
 from lpd_core.prompts import template_texts
+from lpd_core.scoring_config import ScoringConfig
 from lpd_core.store import RunFolder, RunState, Store, mirror
 from lpd_core.store import runs as run_table
 from lpd_core.store.run_folder import storage
@@ -87,10 +89,22 @@ def _with_absolute_paths(config: RunConfig) -> RunConfig:
                 update={name: local(getattr(config.model, name)) for name in ("path", "chat_template")}
             ),
             "sampler": config.sampler.model_copy(update={"python": local(config.sampler.python)}),
+            "scoring": _local_scoring(config.scoring, local),
             "prompts": config.prompts.model_copy(update={"folder": local(config.prompts.folder)}),
             "e_step": config.e_step.model_copy(update={"seeds": local(config.e_step.seeds)}),
         }
     )
+
+
+def _local_scoring(scoring: ScoringConfig, local: Callable[[str], str]) -> ScoringConfig:
+    judge = scoring.judge
+    model = {name: local(getattr(judge.model, name)) for name in ("path", "chat_template")}
+    update = {
+        "rubric": local(judge.rubric),
+        "model": judge.model.model_copy(update=model),
+        "sampler": judge.sampler.model_copy(update={"python": local(judge.sampler.python)}),
+    }
+    return scoring.model_copy(update={"judge": judge.model_copy(update=update)})
 
 
 def _prompt_counts(assignment: Assignment) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from lpd_core.prompts import refine_chat, training_row
 from lpd_core.seeds import derive_seed
 from lpd_core.stage import Stage, TimedSampler, model_of
 from lpd_core.store import constitutions, corpora, results
-from lpd_core.types import SampleRequest, TrainingJob, Trajectory
+from lpd_core.types import Pair, SampleRequest, TrainingJob, Trajectory
 
 
 def relabel(stage: Stage) -> None:
@@ -63,12 +63,20 @@ def _rerefine(stage: Stage, sampler: Sampler, trajectories: Sequence[Trajectory]
     ]
     answers = sampler.sample(requests, settings.refine)
     golds = [examples[t.prompt_id].gold for t in trajectories]
-    scores = stage.parts.scorer.score([(a.text.strip(), g) for a, g in zip(answers, golds, strict=True)])
-    drafts = stage.parts.scorer.score([(t.draft, g) for t, g in zip(trajectories, golds, strict=True)])
+    scores = stage.parts.scorer.score(
+        [Pair(a.text.strip(), g, t.messages) for a, g, t in zip(answers, golds, trajectories, strict=True)]
+    )
+    drafts = stage.parts.scorer.score(
+        [Pair(t.draft, g, t.messages) for t, g in zip(trajectories, golds, strict=True)]
+    )
     return [
         replace(trajectory, response=answer.text.strip(), gain=score - draft)
         for trajectory, answer, score, draft in zip(trajectories, answers, scores, drafts, strict=True)
-        if answer.finish_reason == "stop" and answer.text.strip() and score > draft + settings.margin
+        if answer.finish_reason == "stop"
+        and answer.text.strip()
+        and score is not None
+        and draft is not None
+        and score > draft + settings.margin
     ]
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from lpd_core.config import Sampling
 from lpd_core.events import Event
-from lpd_core.types import Generation, Message, SampleRequest, TrainingJob, TrainingResult
+from lpd_core.types import Generation, Message, Pair, SampleRequest, TrainingJob, TrainingResult
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,8 +31,8 @@ class Sampler(Protocol):
 class Scorer(Protocol):
     """The similarity f of two texts."""
 
-    def score(self, pairs: Sequence[tuple[str, str]]) -> list[float | None]:
-        """f(response, gold) in [0, 1] for each (response, gold); None where the scorer failed."""
+    def score(self, pairs: Sequence[Pair]) -> list[float | None]:
+        """f(response, gold) in [0, 1] for each pair; None where the scorer failed: unscored, never zero."""
         ...
 
 

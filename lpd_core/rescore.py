@@ -13,7 +13,7 @@ from lpd_core.prompts import load_templates, refine_chat
 from lpd_core.seeds import derive_seed
 from lpd_core.stage import model_of
 from lpd_core.store import RunFolder, Store, corpora, results
-from lpd_core.types import Interval, SampleRequest, Trajectory
+from lpd_core.types import Interval, Pair, SampleRequest, Trajectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,8 @@ def _scores(
             for t in found
         ]
         answers = sampler.sample(requests, config.e_step.refine)
-        rows = [(a.text.strip(), golds[t.prompt_id]) for a, t in zip(answers, found, strict=True)]
+        rows = [
+            Pair(a.text.strip(), golds[t.prompt_id], t.messages) for a, t in zip(answers, found, strict=True)
+        ]
         scores.append(parts.scorer.score(rows))
     return list(zip(*scores, strict=True))

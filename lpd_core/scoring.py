@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from lpd_core.config import EStepConfig
-from lpd_core.types import Candidate, CandidateStatus, Draft, Example, FinishReason
+from lpd_core.types import Candidate, CandidateStatus, Draft, Example, FinishReason, Pair
 
 _ALPHANUMERIC = bytes(byte if byte < 128 and chr(byte).isalnum() else ord(" ") for byte in range(256))
 _WORD = re.compile(r"\w+")
@@ -52,15 +52,15 @@ class RougeL:
         self._stemmer = stemmer
         self._vocabulary = _Vocabulary(stemmer)
 
-    def score(self, pairs: Sequence[tuple[str, str]]) -> list[float | None]:
-        """F1 in [0, 1] for each (response, gold); 0.0 where either side has no token. Never None."""
+    def score(self, pairs: Sequence[Pair]) -> list[float | None]:
+        """F1 in [0, 1] of response and gold of each pair; 0.0 where either side has no token. Never None."""
         from rapidfuzz.distance import LCSseq
 
         if len(self._vocabulary) > _VOCABULARY_LIMIT:
             self._vocabulary = _Vocabulary(self._stemmer)
-        encoded = {text: self._encode(text) for text in {text for pair in pairs for text in pair}}
+        encoded = {text: self._encode(text) for text in {text for pair in pairs for text in pair[:2]}}
         scores: list[float | None] = []
-        for response, gold in pairs:
+        for response, gold in (pair[:2] for pair in pairs):
             a, b = encoded[response], encoded[gold]
             scores.append(2.0 * LCSseq.similarity(a, b) / (len(a) + len(b)) if a and b else 0.0)
         return scores

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Message = Mapping[str, str]
 """One chat turn: {"role": "system" | "user" | "assistant", "content": text}."""
@@ -70,6 +70,14 @@ class Generation:
     cached_tokens: int = field(default=0, compare=False)
     raw: str | None = None
     truncated: bool = False
+
+
+class Pair(NamedTuple):
+    """What a scorer compares: a response with the gold, and the prompt x that both answer (judges read it)."""
+
+    response: str
+    gold: str
+    messages: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

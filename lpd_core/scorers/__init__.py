@@ -1,0 +1,1 @@
+"""The similarities f beside Rouge-L (`scoring.RougeL`), one module each, all satisfying `parts.Scorer`."""
