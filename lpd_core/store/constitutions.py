@@ -230,6 +230,17 @@ def approved(store: Store, run_id: str, iteration: int) -> Constitution | None:
     return None if version is None else version_entries(store, run_id, iteration, version)
 
 
+def approved_texts(store: Store, run_id: str, iteration: int) -> list[dict[str, str]]:
+    """The active entries of an iteration's approved constitution: id, label, text; without their members."""
+    return store.database.query(
+        """with entry as (
+               select unnest(entries->'$.entries[*]') as e from constitution_versions
+               where run_id = ? and iteration = ? and approved)
+           select e->>'id' id, e->>'label' as label, e->>'text' as text from entry where e->>'status' = 'active'""",
+        [run_id, iteration],
+    )
+
+
 def approved_replacements(store: Store, run_id: str, iteration: int) -> Mapping[str, str | None]:
     """What replaces each principle under the approved constitution; None or absent leaves the training set."""
     constitution = approved(store, run_id, iteration)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -38,17 +38,11 @@ class Ballot:
     systems: tuple[System, System]
     responses: tuple[str, str]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    gold: str = ""
 
     def swapped(self) -> Ballot:
         """The same with the sides exchanged."""
-        return Ballot(
-            self.run_id,
-            self.prompt_id,
-            self.messages,
-            self.systems[::-1],
-            self.responses[::-1],
-            self.settings,
-        )
+        return replace(self, systems=self.systems[::-1], responses=self.responses[::-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,16 +161,17 @@ def next_ballot(
     if not rows:
         return None
     found = rows[0]
-    messages = store.database.query(
-        "select messages from prompts where prompt_id = ? limit 1", [found["prompt_id"]]
-    )[0]["messages"]
+    prompt = store.database.query(
+        "select messages, gold from prompts where prompt_id = ? limit 1", [found["prompt_id"]]
+    )[0]
     return Ballot(
         run_id,
         found["prompt_id"],
-        tuple(json.loads(messages)),
+        tuple(json.loads(prompt["messages"])),
         systems,
         (found["response_a"] or "", found["response_b"] or ""),
         {"source": "heldout", "benchmark": found["benchmark"]},
+        prompt["gold"],
     )
 
 

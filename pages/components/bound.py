@@ -40,6 +40,13 @@ class Bound:
         placed = self._place(name, value, lambda chosen: None if chosen == default else chosen)
         return st.selectbox(label, options, **placed, **more)
 
+    def segment(self, name: str, label: str, options: Sequence[str], default: str, **more: Any) -> str:
+        """One of a few options side by side; the default one is not written."""
+        value = session.param(name, default)
+        value = value if value in options else default
+        placed = self._place(name, value, lambda chosen: None if chosen == default else chosen)
+        return st.segmented_control(label, options, required=True, **placed, **more)
+
     def choices(self, name: str, label: str, options: Sequence[str], **more: Any) -> tuple[str, ...]:
         """Any of some options; none means all."""
         value = [each for each in listed(name) if each in options]
