@@ -58,7 +58,7 @@ class Inquiry:
         paths = {f"{{{name}}}": Path(self._folder.name) / name for name in files or {}}
         for name, text in (files or {}).items():
             paths[f"{{{name}}}"].write_text(text, encoding="utf-8", errors="replace")
-        words = [str(paths.get(word, word)) for word in arguments]
+        words = [_passable(str(paths.get(word, word))) for word in arguments]
         self._out = tempfile.TemporaryFile()
         self._said = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
@@ -136,3 +136,8 @@ class Inquiry:
         self._said.close()
         self._folder.cleanup()
         self._answer = answer
+
+
+def _passable(word: str) -> str:
+    """The word as an argument of a process can be: no NUL, no half surrogate pair."""
+    return word.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")

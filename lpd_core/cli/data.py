@@ -197,8 +197,10 @@ def inspect(
         typer.Option(help="A checkpoint's folder: lengths are counted in its tokens, else in words."),
     ] = None,
     against: Annotated[
-        list[Path] | None,
-        typer.Option(help="A benchmark's file whose prompts must not be among the rows. May be repeated."),
+        list[str] | None,
+        typer.Option(
+            help="A benchmark, a file or a data set, that the rows must not repeat. May be repeated."
+        ),
     ] = None,
     max_row_bytes: MaxRowBytes = MAX_ROW_BYTES,
     json_: Json = False,
@@ -228,7 +230,10 @@ def inspect(
 def contamination(
     name: Annotated[str, typer.Argument(help="A data set's name or id.")],
     against: Annotated[
-        list[Path], typer.Option(help="A benchmark's file (IFEval, MT-Bench, AlpacaEval). May be repeated.")
+        list[str],
+        typer.Option(
+            help="A benchmark (IFEval, MT-Bench, AlpacaEval, ...): a file or a data set. May be repeated."
+        ),
     ],
     json_: Json = False,
 ) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from lpd_core.cli.output import PROBLEMS_SHOWN
-from lpd_core.corpus import Corpus, find_contamination, read_benchmark
+from lpd_core.config import resolve_path
+from lpd_core.corpus import BenchmarkPrompt, Corpus, find_contamination, prompts_as_benchmark, read_benchmark
 from lpd_core.corpus.inspection import count_words, inspect_file, split_counts, token_counter
+from lpd_core.errors import DataError
 from lpd_core.store import Store, corpora
 from lpd_core.types import Example
 
@@ -18,7 +20,7 @@ OVERLAPS_TOLD = 500
 
 
 def describe_file(
-    path: Path, rows: int, tokenizer: Path | None, against: Sequence[Path], **how: Any
+    path: Path, rows: int, tokenizer: Path | None, against: Sequence[str], **how: Any
 ) -> dict[str, Any]:
     """A file's head, bad rows, splits, lengths, overlaps with data sets and benchmarks. Raises `DataError`."""
     count = token_counter(tokenizer) if tokenizer else count_words
@@ -53,9 +55,10 @@ def _known(corpus: Corpus) -> dict[str, Any]:
     }
 
 
-def contaminated(examples: Sequence[Example], against: Sequence[Path]) -> dict[str, Any]:
-    """The overlaps of examples with benchmarks' files: the first of them, their number, and what was compared."""
-    benchmarks = [prompt for path in against for prompt in read_benchmark(path)]
+def contaminated(examples: Sequence[Example], against: Sequence[str]) -> dict[str, Any]:
+    """The overlaps of examples with benchmarks, each a file or an imported data set: the first of them, their
+    number, and what was compared. Raises `DataError` for a benchmark that cannot be read."""
+    benchmarks = [prompt for source in against for prompt in _benchmark(source)]
     found = find_contamination(examples, benchmarks)
     return {
         "rows": len(examples),
@@ -64,6 +67,17 @@ def contaminated(examples: Sequence[Example], against: Sequence[Path]) -> dict[s
         "contaminated": len({each.prompt_id for each in found}),
         "found": [asdict(each) for each in found[:OVERLAPS_TOLD]],
     }
+
+
+def _benchmark(source: str) -> list[BenchmarkPrompt]:
+    path = resolve_path(source)
+    if path.is_file():
+        return read_benchmark(path)
+    store = Store()
+    if not store.database.path.exists():
+        raise DataError(f"{source!r} is neither a file nor an imported data set")
+    dataset = corpora.find_dataset(store, source)
+    return prompts_as_benchmark(source, corpora.prompts_of(store, dataset))
 
 
 def in_words(found: dict[str, Any]) -> str:
