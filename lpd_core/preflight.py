@@ -38,6 +38,7 @@ def check_run(store: Store, config: RunConfig) -> Preflight:
     if templates and pools.get("train"):
         _check_chats(report, config, templates, tokenizer, pools["train"])
     _check_settings(report, config)
+    _check_judge(report, config)
     _check_storage(report, store, config)
     _estimate(report, store, config, pools)
     return report
@@ -155,6 +156,25 @@ def _check_settings(report: Preflight, config: RunConfig) -> None:
             f"{config.sampler.workers} workers of {config.sampler.threads} threads on {cores} cores",
             "they will wait for each other; lower sampler.workers",
         )
+
+
+def _check_judge(report: Preflight, config: RunConfig) -> None:
+    """The judge's rubric can be read, its model is there, its server named."""
+    if "judge" not in config.scoring.parts:
+        return
+    from lpd_core.judge import load_prompts
+
+    judge = config.scoring.judge
+    report.guard(load_prompts, judge.rubric)
+    if judge.sampler.kind == "scripted":
+        return
+    path = judge.model.path or config.model.path
+    if judge.sampler.kind == "openai" and not judge.sampler.served:
+        report.error("scoring.judge.sampler asks a server", "name its model in scoring.judge.sampler.served")
+    elif judge.sampler.kind != "openai" and not path:
+        report.error("the judge has no model", "name one in scoring.judge.model.path or model.path")
+    elif judge.sampler.kind != "openai" and not resolve_path(path).exists():
+        report.warn(f"the judge {path} is no folder here", "it will be fetched from the hub when it is asked")
 
 
 def _check_device(name: str) -> None:

@@ -62,6 +62,20 @@ def test_a_wrong_setting_is_named_with_its_mend(assignment, said):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", sorted(set(presets()) - {"demo", "smoke", "paper"}))
+def test_a_preset_for_real_models_tells_its_tokens_hours_and_memory(name):
+    comment = [line for line in presets()[name].read_text().splitlines() if line.startswith("#")]
+    told = " ".join(comment)
+    assert "Expected, by arithmetic" in told and "tokens/s" in told and " h" in told and "GB" in told
+
+
+@pytest.mark.parametrize("name", ["paper", "paper-llama", "paper-granite", "paper-qwen"])
+def test_the_paper_s_presets_hold_its_mixture_and_schedule(name):
+    config = load_config(name)
+    assert list(config.data.mixture.values()) == [25_000] * 4 and len(config.data.sources) == 4
+    assert (config.iterations, config.data.prompts_per_iteration) == (4, [50_000, 10_000])
+
+
 def test_an_unknown_preset_names_the_known_ones():
     with pytest.raises(ConfigError, match="did you mean 'demo'"):
         load_config("demmo")

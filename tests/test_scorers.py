@@ -170,3 +170,15 @@ def test_the_judge_is_named_by_its_engine_and_weights(tmp_path):
     assert name(judge={"sampler": server}) == "openai:judge@http://127.0.0.1:1/v1"
     assert name(judge={"model": {"path": "owner/judge"}}) == "transformers:owner/judge"
     assert isinstance(build_parts(parse_config({}), tmp_path).scorer, RougeL)
+
+
+def test_a_judge_without_model_server_name_or_rubric_stops_a_run_before_it_starts(store, scripted_settings):
+    from lpd_core.preflight import check_run
+
+    for settings, said in (
+        ({"sampler": {"kind": "openai", "url": "http://127.0.0.1:1/v1"}}, "scoring.judge.sampler.served"),
+        ({"sampler": {"kind": "transformers"}}, "scoring.judge.model.path"),
+        ({"sampler": {"kind": "scripted"}, "rubric": "/nowhere/rubric.txt"}, "rubric"),
+    ):
+        config = parse_config({**scripted_settings, "scoring": {"kind": "judge", "judge": settings}})
+        assert any(said in f"{e.what} {e.mend}" for e in check_run(store, config).errors), said
