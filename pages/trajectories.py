@@ -94,13 +94,10 @@ def show_table(found: Listing) -> None:
             "Gain": [row["gain"] for row in rows],
         }
     )
-    st.session_state["trajectories.rows"] = [
-        (row["iteration"], row["prompt_id"], row["sample"]) for row in rows
-    ]
-    st.dataframe(
+    chosen = st.dataframe(
         table,
         hide_index=True,
-        on_select=open_row,
+        on_select="rerun",
         selection_mode="single-row",
         key="trajectories.table",
         height=min(len(rows), 15) * 33 + 36,
@@ -115,17 +112,11 @@ def show_table(found: Listing) -> None:
         },
     )
     st.caption("Tick a row to open the card of its prompt.")
-
-
-def open_row() -> None:
-    """Put the ticked row's prompt into the address."""
-    ticked = st.session_state["trajectories.table"]["selection"]["rows"]
-    rows = st.session_state.get("trajectories.rows", [])
+    ticked = chosen["selection"]["rows"]
     if ticked and ticked[0] < len(rows):
-        iteration, prompt_id, sample = rows[ticked[0]]
-        session.set_param("iteration", iteration)
-        session.set_param("prompt", prompt_id)
-        session.set_param("sample", sample)
+        for name, column in (("iteration", "iteration"), ("prompt", "prompt_id"), ("sample", "sample")):
+            session.set_param(name, rows[ticked[0]][column])
+        st.rerun()
 
 
 def show_pages(total: int) -> None:

@@ -36,6 +36,8 @@ ODD = (
 )
 """What breaks a query, a cell, a layout."""
 PAYLOADS = (*LIVE, *ODD)
+FILED = tuple(payload for payload in PAYLOADS if "\x00" not in payload)
+"""What a data file may hold: the import refuses a row with a null byte; a model may still write one."""
 NAME = "<img src=x onerror=alert(1)> ![p](https:)"
 LONG = "endless " * 12_500
 TAGS = {"div", "span", "ins", "del", "i", "style"}
@@ -56,16 +58,16 @@ def rows(count: int, first: int = 0) -> list[dict]:
     """Prompts and golds made of payloads; one gold has 100 kB."""
     made = []
     for n in range(first, first + count):
-        payload = PAYLOADS[n % len(PAYLOADS)]
-        gold = f"Case {n}: {' and '.join(PAYLOADS)}" + (LONG if n == first else "")
+        payload = FILED[n % len(FILED)]
+        gold = f"Case {n}: {' and '.join(FILED)}" + (LONG if n == first else "")
         messages = [
             {"role": "system", "content": f"Be {payload}"},
             {
                 "role": "user",
-                "content": f"Case {n}: what of {payload} and {PAYLOADS[(n + 3) % len(PAYLOADS)]} now",
+                "content": f"Case {n}: what of {payload} and {FILED[(n + 3) % len(FILED)]} now",
             },
         ]
-        made.append({"id": f"{n} {payload}", "messages": messages, "gold": gold})
+        made.append({"id": f"{n} {LIVE[n % len(LIVE)]}", "messages": messages, "gold": gold})
     return made
 
 

@@ -6,12 +6,17 @@ import pytest
 
 from dashboard.conftest import open_page, words
 from dashboard.hostile import dangers, hostile  # noqa: F401
-from dashboard.test_trajectories import frame, run_of
+from dashboard.test_trajectories import address, frame, run_of
 from lpd_core import jobs
 from lpd_core.config import load_config
 from lpd_core.metrics import interval
 from lpd_core.store import Store, comparing
 from lpd_core.store.comparing import System
+
+
+def table(app, column: str):
+    """The table with that column."""
+    return next(each for each in app.dataframe if column in each.value.columns).value
 
 
 @pytest.fixture
@@ -24,7 +29,7 @@ def test_the_table_has_every_measured_iteration_with_n_and_interval(finished):
     store, run = finished
     app = open_page("compare", run=run)
     assert not app.exception
-    numbers = frame(app, "compare.numbers")
+    numbers = table(app, "y2 - base y1")
     assert list(numbers["Iteration"]) == [0, 1, 2]
     summary = comparing.summaries(store, [run])[run][2]["evaluate"]["dev"]["over_base"]
     assert f"{summary['mean']:+.3f}".replace("-", "−") in numbers["y2 - base y1"].iloc[2]
@@ -35,9 +40,9 @@ def test_every_view_has_an_address_that_reopens_it(finished):
     _, run = finished
     app = open_page("compare", run=run)
     app.segmented_control(key="compare.view").set_value("samples").run()
-    assert app.query_params["view"] == ["samples"] and app.query_params["runs"] == [run]
-    again = open_page("compare", **{name: value[0] for name, value in app.query_params.items()})
-    assert frame(again, "compare.differences").equals(frame(app, "compare.differences"))
+    assert address(app)["view"] == "samples" and address(app)["runs"] == run
+    again = open_page("compare", **address(app))
+    assert table(again, "System").equals(table(app, "System"))
 
 
 def test_the_paired_difference_is_over_the_prompts_that_both_answered(finished):
@@ -45,7 +50,7 @@ def test_the_paired_difference_is_over_the_prompts_that_both_answered(finished):
     app = open_page("compare", run=run, view="samples", set="dev", at=f"{run}.0,{run}.2")
     pairs = comparing.paired_scores(store, (System(run, 0), System(run, 2)), "dev")
     expected = interval([after - before for _, (before, after) in pairs])
-    told = frame(app, "compare.differences")["Difference to the first, paired"].iloc[1]
+    told = table(app, "System")["Difference to the first, paired"].iloc[1]
     assert f"n = {len(pairs)}" in told and f"{expected.mean:+.3f}".replace("-", "−") in told
 
 
@@ -73,11 +78,11 @@ def test_only_the_settings_that_differ_are_listed(copied):
     config = load_config(None, store.run(run).root / "config.toml", ["e_step.n=2", "seed=9"])
     other = jobs.create_run(store, config).run_id
     app = open_page("compare", run=run, runs=f"{run},{other}", view="settings")
-    table = frame(app, "compare.settings")
-    assert sorted(table["Setting"]) == ["e_step.n", "seed"]
-    assert list(table[table["Setting"] == "e_step.n"].iloc[0])[1:] == ["4", "2"]
+    listed = table(app, "Setting")
+    assert sorted(listed["Setting"]) == ["e_step.n", "seed"]
+    assert list(listed[listed["Setting"] == "e_step.n"].iloc[0])[1:] == ["4", "2"]
     app.toggle(key="compare.same").set_value(True).run()
-    assert len(frame(app, "compare.settings")) > 40
+    assert len(table(app, "Setting")) > 40
 
 
 def test_what_was_discovered_is_drawn(finished):

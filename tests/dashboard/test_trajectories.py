@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from dashboard.conftest import open_page, words
 from dashboard.hostile import LONG, dangers, hostile  # noqa: F401
@@ -15,6 +16,11 @@ from lpd_core.store.exploring import Filter
 def frame(app, key: str):
     """The table of that key."""
     return next(each for each in app.dataframe if each.key == key).value
+
+
+def address(app) -> dict[str, str]:
+    """The page's address, each value as one text (AppTest gives those set by the page as texts, others as lists)."""
+    return {name: value if isinstance(value, str) else value[0] for name, value in app.query_params.items()}
 
 
 def text_of(app) -> str:
@@ -56,7 +62,7 @@ def test_changing_a_filter_writes_it_to_the_address_and_goes_back_to_page_one(fi
     _, run = finished
     app = open_page("trajectories", run=run, iteration="1", page="2")
     app.multiselect(key="trajectories.status").set_value(["no_gain"]).run()
-    assert app.query_params["status"] == ["no_gain"] and "page" not in app.query_params
+    assert address(app)["status"] == "no_gain" and "page" not in app.query_params
     assert set(frame(app, "trajectories.table")["Outcome"]) == {"no gain"}
 
 
@@ -74,7 +80,7 @@ def test_ticking_a_row_opens_the_card_of_its_prompt(finished):
     app = open_page("trajectories", run=run, iteration="1")
     app.session_state["trajectories.table"] = {"selection": {"rows": [0], "columns": [], "cells": []}}
     app.run()
-    assert app.query_params["prompt"] == [first["prompt_id"]]
+    assert address(app)["prompt"] == first["prompt_id"]
     assert "Back to the list" in words(app) and first["prompt_id"] in words(app)
 
 
@@ -112,11 +118,11 @@ def test_next_and_previous_walk_the_list_and_return(finished):
     app = open_page("trajectories", run=run, iteration="1", prompt=rows[0]["prompt_id"], selected="1")
     assert app.button(key="trajectory.before").disabled
     app.button(key="trajectory.after").click().run()
-    assert app.query_params["prompt"] == [rows[1]["prompt_id"]]
+    assert address(app)["prompt"] == rows[1]["prompt_id"]
     app.button(key="trajectory.before").click().run()
-    assert app.query_params["prompt"] == [rows[0]["prompt_id"]]
+    assert address(app)["prompt"] == rows[0]["prompt_id"]
     app.button(key="trajectory.back").click().run()
-    assert "prompt" not in app.query_params and app.query_params["selected"] == ["1"]
+    assert "prompt" not in app.query_params and address(app)["selected"] == "1"
 
 
 def test_a_held_out_prompt_shows_its_answer_in_this_iteration_and_all_others(finished):
@@ -158,3 +164,16 @@ def test_a_gold_of_100_kb_is_shown_whole(hostile):  # noqa: F811
         "trajectories", run=run, iteration=str(found[0]["iteration"]), prompt=found[0]["prompt_id"]
     )
     assert not app.exception and LONG.strip() in text_of(app)
+
+
+def test_the_look_for_markup_finds_markup():
+    def page():
+        import streamlit as st
+
+        from dashboard.hostile import LIVE
+
+        st.markdown(LIVE[0])
+        st.html(LIVE[2])
+        st.checkbox(LIVE[4])
+
+    assert len(dangers(AppTest.from_function(page).run())) == 3
