@@ -12,18 +12,20 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from lpd_core import curation
 from lpd_core.errors import StageFailed
 from lpd_core.events import Measured
 from lpd_core.parts import Sampler
 from lpd_core.prompts import refine_chat, training_row
 from lpd_core.seeds import derive_seed
 from lpd_core.stage import Stage, TimedSampler, model_of
-from lpd_core.store import constitutions, corpora, results
+from lpd_core.store import constitutions, corpora, lineages, results
 from lpd_core.types import Pair, SampleRequest, TrainingJob, Trajectory
 
 
 def relabel(stage: Stage) -> None:
-    """Commit the iteration's training rows under the approved constitution, naming its version."""
+    """Commit the iteration's training rows under the approved constitution, naming its version, and how that
+    constitution continues the one before."""
     mined = results.trajectories(stage.store, stage.run_id, stage.iteration)
     replaced = _replaced(stage, mined)
     if stage.config.cluster.rerefine:
@@ -36,7 +38,8 @@ def relabel(stage: Stage) -> None:
     rows = [_row(stage, trajectory, version, stage.iteration) for trajectory in replaced]
     if stage.config.m_step.rows == "all":
         rows += constitutions.earlier_training_rows(stage.store, stage.run_id, stage.iteration)
-    stage.commit(0, {"training_rows": rows})
+    continued = curation.lineage(stage.store, stage.folder, stage.iteration)
+    stage.commit(0, {"training_rows": rows, **lineages.lineage_tables(continued)})
 
 
 def _replaced(stage: Stage, mined: Sequence[Trajectory]) -> list[Trajectory]:

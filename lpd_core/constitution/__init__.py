@@ -19,7 +19,7 @@ from lpd_core.constitution.impact import (
     with_rest,
 )
 from lpd_core.constitution.imports import Imported, additions, read_principles
-from lpd_core.constitution.lineage import Lineage, discovery_rate, match, successors
+from lpd_core.constitution.lineage import Lineage, Link, Node, discovery_rate, match, successors
 from lpd_core.constitution.log import History, effective_edits, go_on, record, replay_log, start
 from lpd_core.constitution.markdown import to_markdown
 from lpd_core.constitution.replay import Outcome, Replayed, replay
@@ -46,6 +46,8 @@ __all__ = [
     "Impact",
     "Imported",
     "Lineage",
+    "Link",
+    "Node",
     "Outcome",
     "Replayed",
     "Tally",

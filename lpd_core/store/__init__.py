@@ -2,7 +2,8 @@
 
 `Store` holds the two places; the modules beside it read and write one group of tables each:
 `corpora` (datasets, prompts, assignments), `runs` (runs, iterations, segments), `results` (drafts, candidates,
-trajectories, training rows, evaluations), `constitutions` (clusters, edits, versions).
+trajectories, training rows, evaluations), `constitutions` (clusters, edits, versions), `lineages` (what continues
+what), `principles` (those of an iteration, for people to explore).
 """
 
 from __future__ import annotations

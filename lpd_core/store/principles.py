@@ -79,7 +79,9 @@ def points(store: Store, run_id: str, iteration: int, embedder: str, most: int) 
     clusters, numbers = np.unique(found["cluster_id"].astype(str), return_inverse=True)
     total = int(found["total"][0]) if len(found["total"]) else 0
     arrays = (np.asarray(found[name]) for name in ("position", "x", "y"))
-    return Points(*arrays, numbers, np.asarray(found["count"]), found["text"], tuple(clusters.tolist()), total)
+    return Points(
+        *arrays, numbers, np.asarray(found["count"]), found["text"], tuple(clusters.tolist()), total
+    )
 
 
 def placed(store: Store, run_id: str, iteration: int) -> Placed:
@@ -107,6 +109,16 @@ def tree(store: Store, run_id: str, iteration: int) -> Tree:
             "select count(*) from principle_coordinates where run_id = ? and iteration = ?", where
         ).fetchone()[0]
     return Tree(*(np.asarray(found[name]) for name in ("node_left", "node_right", "distance")), count)
+
+
+def cluster_labels(store: Store, run_id: str, iteration: int) -> dict[str, str]:
+    """The label of every cluster of an iteration, the heaviest first."""
+    rows = store.database.query(
+        """select cluster_id, label from clusters where run_id = ? and iteration = ?
+           order by trajectories desc, cluster_id""",
+        [run_id, iteration],
+    )
+    return {row["cluster_id"]: row["label"] for row in rows}
 
 
 def cluster_page(

@@ -95,7 +95,19 @@ def add_dataset_summary(connection) -> None:
     connection.execute("alter table datasets add column summary json")
 
 
-MIGRATIONS: tuple[Callable, ...] = (create_tables, create_votes, add_dataset_summary)
+def keep_lineages(connection) -> None:
+    """Schema: how each approved constitution continues the one before, as the relabel stage found it."""
+    connection.execute(
+        """create table lineage_nodes (
+               run_id text, iteration integer, side text, entry_id text, label text, trajectories integer, fate text,
+               primary key (run_id, iteration, side, entry_id));
+           create table lineage_links (
+               run_id text, iteration integer, source text, target text, weight integer, how text, decisive boolean,
+               distance double, primary key (run_id, iteration, source, target));"""
+    )
+
+
+MIGRATIONS: tuple[Callable, ...] = (create_tables, create_votes, add_dataset_summary, keep_lineages)
 """In order; a migration is never changed once released, a new one is added."""
 
 

@@ -104,7 +104,12 @@ def _name_largest(figure: go.Figure, points: Points, labels: Mapping[str, str]) 
         if all(abs(x - a) > 0.2 * wide or abs(y - b) > 0.06 * high for a, b in taken):
             taken.append((x, y))
             figure.add_annotation(
-                x=x, y=y, text=hover(labels.get(cluster, cluster), 30), showarrow=False, yshift=14, font_size=11
+                x=x,
+                y=y,
+                text=hover(labels.get(cluster, cluster), 30),
+                showarrow=False,
+                yshift=14,
+                font_size=11,
             )
 
 
@@ -195,7 +200,13 @@ def keyword_chart(
             col=place % columns + 1,
         )
     figure.update_annotations(font_size=12)
-    styled(figure, height=60 + 175 * rows, showlegend=False, bargap=0.25, margin={"l": 8, "r": 8, "t": 34, "b": 8})
+    styled(
+        figure,
+        height=60 + 175 * rows,
+        showlegend=False,
+        bargap=0.25,
+        margin={"l": 8, "r": 8, "t": 34, "b": 8},
+    )
     figure.update_yaxes(automargin=True, fixedrange=True)
     return figure.update_xaxes(range=[0, 100], ticksuffix=" %", fixedrange=True, nticks=3)
 

@@ -90,6 +90,12 @@ def taken(key: str) -> Mapping[str, Any] | None:
     return found if found is not None and found != seen else None
 
 
+def has_points(key: str) -> bool:
+    """Whether a chart holds a selection of its own."""
+    state = st.session_state.get(key)
+    return bool(state and state["selection"].get("points"))
+
+
 def keep_seen(key: str, meaning: Any = None) -> None:
     """Remember a widget's selection as it is after drawing, and what its rows mean."""
     state = st.session_state.get(key)
@@ -141,7 +147,9 @@ def _selected(widget: str, key: str, found: Mapping[str, list[Any]]) -> Selectio
     if widget == "branches":
         held = meaning(key) or ()
         return Selection(
-            _unique(each for number in found["points"] if number is not None for each in held[int(number)]), (), widget
+            _unique(each for number in found["points"] if number is not None for each in held[int(number)]),
+            (),
+            widget,
         )
     return Selection(_unique(str(each) for each in found["points"] if each), (), widget)
 
