@@ -17,11 +17,10 @@ from pages.components import reads, session
 from pages.components.cards import number, show_empty, show_heading
 from pages.components.charts import show_chart
 from pages.components.principle_charts import lit_points, map_chart
-from pages.components.principle_selection import Selection
+from pages.components.principle_dendrogram import show_dendrogram
+from pages.components.principle_selection import Looking, Selection
 from pages.components.principle_views import (
-    Looking,
     show_clusters,
-    show_dendrogram,
     show_examples,
     show_keywords,
     show_lineage,
@@ -131,7 +130,7 @@ def show_map(look: Looking, points: Points) -> None:
         default="Pan",
         required=True,
         key="principles.mode",
-        help="Pan moves the map, and a click selects a principle. Lasso and Box select all inside.",
+        label_visibility="collapsed",
     )
     key = "principles.map"
     own = look.selected.source == "map" and selection.has_points(key)
@@ -153,7 +152,8 @@ def show_map(look: Looking, points: Points) -> None:
         else f"A sample of {drawn:,} of {points.total:,} principles, the same share of every cluster; tables count all."
     )
     st.caption(
-        f"{told} Nearness is likeness of meaning; the axes have no unit. A point's area grows with its trajectories."
+        f"{told} Nearness is likeness of meaning; the axes have no unit. A point's area grows with its trajectories. "
+        "Pan moves the map and a click selects a principle; Lasso and Box select what they enclose."
     )
 
 
@@ -207,8 +207,9 @@ def show_members(look: Looking, near: list[dict[str, Any]] | None) -> None:
         selection_mode="single-row",
         key=f"principles.members.{hash((look.place, look.selected, look.text, near is not None, len(rows)))}",
         column_config={
-            "Principle": st.column_config.TextColumn(width="large"),
-            "Used": st.column_config.NumberColumn(width=60, help="Trajectories that state it"),
+            "Principle": st.column_config.TextColumn(width=185),
+            "Cluster": st.column_config.TextColumn(width=58),
+            "Used": st.column_config.NumberColumn(width=52, help="Trajectories that state it"),
             last: st.column_config.NumberColumn(
                 width=80,
                 format="%.3f",
@@ -225,8 +226,8 @@ def _member_page(look: Looking) -> list[dict[str, Any]]:
     scope = look.selected.scope(look.text)
     held = reads.fetch(principles.counts_by_cluster, *look.key, scope)
     total = sum(count for count, _ in held.values())
-    kind = "hold these words" if look.text else "selected" if look.selected else "in all"
-    st.markdown(f"**{total:,} principles** {kind}, the most used first")
+    kind = "with these words" if look.text else "selected" if look.selected else "in all"
+    st.markdown(f"**{_several(total, 'principle')}** {kind}, the most used first")
     pages = -(-total // MEMBERS)
     page = 1
     if pages > 1:

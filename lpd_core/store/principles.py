@@ -147,6 +147,21 @@ def _dataset_names(store: Store) -> dict[str, str]:
     return {row["dataset_id"]: row["name"] for row in rows}
 
 
+def cluster_trials(
+    store: Store, run_id: str, iteration: int, ids: tuple[str, ...]
+) -> dict[str, dict[str, Any]]:
+    """For some clusters: how many candidates `tried` one of their principles, how many `gained`, and the standard
+    deviation of the gains of those selected (None below two)."""
+    rows = store.database.query(
+        """select m.cluster_id, count(*) tried, count(*) filter (where c.status in ('accepted', 'not_best')) gained,
+                  stddev_samp(c.gain) filter (where c.selected) deviation
+           from cluster_members m join candidates c using (run_id, iteration, principle_id)
+           where run_id = ? and iteration = ? and m.cluster_id in (select unnest(?::text[])) group by m.cluster_id""",
+        [run_id, iteration, list(ids)],
+    )
+    return {row["cluster_id"]: row for row in rows}
+
+
 def cluster_params(store: Store, run_id: str, iteration: int) -> dict[str, Any]:
     """How an iteration's clusters came about: method, threshold of the cut, pins; empty without clusters."""
     rows = store.database.query(

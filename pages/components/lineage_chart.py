@@ -57,18 +57,37 @@ def fate_counts(lineages: Mapping[int, Lineage]) -> list[dict[str, int]]:
     return counted
 
 
+def related(lineages: Mapping[int, Lineage], chosen: Collection[Key]) -> set[Key]:
+    """Some entries with all that they continue and all that continues them, by decisive links."""
+    back: dict[Key, list[Key]] = defaultdict(list)
+    forth: dict[Key, list[Key]] = defaultdict(list)
+    for t, lineage in lineages.items():
+        for link in lineage.links:
+            if link.decisive:
+                back[t, link.target].append((t - 1, link.source))
+                forth[t - 1, link.source].append((t, link.target))
+    found = set(chosen)
+    for steps in (back, forth):
+        waiting = list(chosen)
+        while waiting:
+            fresh = [each for each in steps[waiting.pop()] if each not in found]
+            found.update(fresh)
+            waiting += fresh
+    return found
+
+
 def lineage_chart(
-    lineages: Mapping[int, Lineage], selected: Collection[str] = (), most: int = DRAWN
+    lineages: Mapping[int, Lineage], chosen: Collection[Key] = (), most: int = DRAWN
 ) -> go.Figure:
     """The alluvial: a column an iteration, a bar an entry, flows as wide as the trajectories that go on. Flows from
-    `new` were born there, those to `gone` died. With entries selected, the flows that touch none of them fade."""
+    `new` were born there, those to `gone` died. With entries chosen, flows between others fade."""
     if not lineages:
         return styled(go.Figure(), height=120)
-    shown, names, totals = _columns(lineages, set(selected), most)
+    shown, names, totals = _columns(lineages, chosen, most)
     flows = _flows(lineages, shown)
     keys = sorted({key for pair in flows for key in pair})
     number = {key: n for n, key in enumerate(keys)}
-    lit = [not selected or {source[1], target[1]} & set(selected) for source, target in flows]
+    lit = [not chosen or all(end in chosen or end[1] in (NEW, GONE) for end in pair) for pair in flows]
     figure = go.Figure(
         go.Sankey(
             arrangement="snap",
@@ -97,14 +116,14 @@ def lineage_chart(
     )
     tallest = max(sum(1 for key in keys if key[0] == t) for t in {key[0] for key in keys})
     return styled(
-        figure, height=max(260, min(760, 60 + 26 * tallest)), margin={"l": 8, "r": 8, "t": 8, "b": 12}
+        figure, height=max(260, min(760, 60 + 28 * tallest)), margin={"l": 8, "r": 8, "t": 8, "b": 12}
     )
 
 
 def _columns(
-    lineages: Mapping[int, Lineage], selected: Collection[str], most: int
+    lineages: Mapping[int, Lineage], chosen: Collection[Key], most: int
 ) -> tuple[dict[int, set[str]], dict[Key, str], dict[Key, int]]:
-    """The entries drawn by iteration (the selected ones first, then the heaviest), names, counts of folded ones."""
+    """The entries drawn by iteration (the chosen ones first, then the heaviest), names, counts of folded ones."""
     nodes: dict[Key, Any] = {}
     for t, lineage in lineages.items():
         for node in lineage.nodes:
@@ -113,7 +132,7 @@ def _columns(
     folded: dict[Key, int] = defaultdict(int)
     for t in sorted({key[0] for key in nodes}):
         own = [key for key in nodes if key[0] == t]
-        own.sort(key=lambda key: (key[1] not in selected, -nodes[key].trajectories, key[1]))
+        own.sort(key=lambda key: (key not in chosen, -nodes[key].trajectories, key[1]))
         shown[t] = {entry for _, entry in own[:most]}
         folded[t, FOLDED] = len(own) - len(shown[t])
     return shown, {key: node.label for key, node in nodes.items()}, folded
@@ -129,12 +148,13 @@ def _flows(
     def place(t: int, entry: str) -> Key:
         return t, entry if entry in shown.get(t, ()) else FOLDED
 
+    first = min(lineages) if len(lineages) > 1 else -1  # what is new in a first column is all of it
     for t, lineage in sorted(lineages.items()):
         came, went = {link.target for link in lineage.links}, {link.source for link in lineage.links}
         for link in lineage.links:
             flows[place(t - 1, link.source), place(t, link.target)] += link.weight
         for node in lineage.nodes:
-            if node.side == "current" and node.entry_id not in came:
+            if node.side == "current" and node.entry_id not in came and t != first:
                 flows[(t - 1, NEW), place(t, node.entry_id)] += node.trajectories
             elif node.side == "previous" and node.entry_id not in went:
                 flows[place(t - 1, node.entry_id), (t, GONE)] += node.trajectories
@@ -147,7 +167,7 @@ def _label(key: Key, names: Mapping[Key, str], folded: Mapping[Key, int]) -> str
         return f"new in iteration {t + 1}"
     if entry == GONE:
         return f"gone after iteration {t - 1}"
-    return f"{folded[key]:,} others" if entry == FOLDED else f"{entry}: {hover(names.get(key, ''), 34)}"
+    return f"{folded[key]:,} others" if entry == FOLDED else f"{entry}: {hover(names.get(key, ''), 26)}"
 
 
 def _colour(key: Key) -> str:

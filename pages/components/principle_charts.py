@@ -43,7 +43,7 @@ def map_chart(
     bare = {"showgrid": False, "zeroline": False, "showticklabels": False, "title": None}
     return styled(
         figure,
-        height=520,
+        height=470,
         dragmode=mode,
         uirevision=revision,
         showlegend=False,
@@ -100,7 +100,7 @@ def _name_largest(figure: go.Figure, points: Points, labels: Mapping[str, str]) 
         if not cluster or len(taken) == NAMED:
             continue
         own = points.cluster == number
-        x, y = float(np.median(points.x[own])), float(np.median(points.y[own]))
+        x, y = float(np.median(points.x[own])), float(np.quantile(points.y[own], 0.95))
         if all(abs(x - a) > 0.2 * wide or abs(y - b) > 0.06 * high for a, b in taken):
             taken.append((x, y))
             figure.add_annotation(
@@ -137,6 +137,7 @@ def dendrogram_chart(
         text=shown,
         hovertemplate="%{text}<extra></extra>",
         name="branch",
+        cliponaxis=False,
         showlegend=False,
     )
     figure.add_vline(x=threshold, line={"color": ACCENT, "width": 2})
@@ -145,8 +146,8 @@ def dendrogram_chart(
     few = top.branches <= LABELLED_BRANCHES
     return styled(
         figure,
-        height=max(220, 90 + (19 * top.branches if few else 520)),
-        xaxis={"title": "cosine distance at which branches join", "rangemode": "tozero", "zeroline": False},
+        height=max(220, 90 + (19 * top.branches if few else 470)),
+        xaxis={"title": "cosine distance at which branches join", "zeroline": False},
         yaxis={
             "tickvals": list(range(top.branches)) if few else [],
             "ticktext": [hover(name, 46) for name in names] if few else [],
@@ -178,7 +179,6 @@ def keyword_chart(
     clusters = [cluster for cluster, words in shares.items() if words]
     if not clusters:
         return styled(go.Figure(), height=120)
-    columns = min(columns, len(clusters))
     rows = -(-len(clusters) // columns)
     figure = make_subplots(
         rows=rows,

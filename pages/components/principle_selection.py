@@ -36,6 +36,29 @@ class Selection:
         return Scope(self.clusters or None, self.positions or None, text)
 
 
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """What the page looks at: a run's iteration, the embedder of its principles, the labels of its clusters, what
+    is selected and the text that principles have to contain."""
+
+    run: str
+    iteration: int
+    embedder: str
+    labels: Mapping[str, str]
+    selected: Selection
+    text: str = ""
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """The run and the iteration."""
+        return self.run, self.iteration
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        """What most reads of principles begin with."""
+        return self.run, self.iteration, self.embedder
+
+
 def current(place: tuple[str, int], known: Collection[str]) -> Selection:
     """The selection on an iteration (run, number): the address's clusters where they are new, else the session's.
     Clusters that the iteration does not have are left out."""
