@@ -147,7 +147,7 @@ def show_map(look: Looking, points: Points) -> None:
     selection.keep_seen(key)
     drawn = len(points.x)
     told = (
-        f"All {drawn:,} principles."
+        f"All {_several(drawn, 'principle')}."
         if drawn == points.total
         else f"A sample of {drawn:,} of {points.total:,} principles, the same share of every cluster; tables count all."
     )

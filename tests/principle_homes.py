@@ -12,7 +12,7 @@ from lpd_core.store.arrow import insert
 RUN = "small-1"
 VERBS = ("Name", "Weigh", "Check", "State", "Shorten")
 THINGS = ("the source", "every risk", "the main result")
-TEXTS = [f"{verb} {thing} before the end." for verb in VERBS for thing in THINGS]
+TEXTS = [f"{verb} {thing}." for verb in VERBS for thing in THINGS]
 
 
 def settings(*more: str) -> RunConfig:

@@ -154,6 +154,7 @@ def take_widgets(place: tuple[str, int]) -> None:
         found = taken(key)
         if found is None:
             continue
+        st.session_state.setdefault(SEEN, {})[key] = found
         selected = _selected(widget, key, found)
         before = st.session_state.get(STATE, (place, Selection()))[1]
         if selected or before.source == widget:

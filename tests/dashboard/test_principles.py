@@ -60,14 +60,15 @@ def test_every_view_opens_by_its_address_on_real_runs(view, looking):
     assert app.segmented_control(key="principles.view").value == view
 
 
-@pytest.mark.parametrize("view", ["Clusters", "Dendrogram", "Keywords", "Lineage"])
 @pytest.mark.parametrize("count", [0, 1, 2, 5, 15])
-def test_few_principles_break_no_view(view, count, store):
+def test_few_principles_break_no_view(count, store):
     clustered_home(store, TEXTS[:count])
-    app = open_page("principles", run=RUN, iteration="1", view=view)
-    assert not app.exception
-    said = words(app)
-    assert ("no candidate gained" if not count else f"All {count} principles") in said
+    app = open_page("principles", run=RUN, iteration="1")
+    assert ("no candidate gained" if not count else f"All {count:,} principle") in words(app)
+    for view in ("Dendrogram", "Keywords", "Lineage") if count else ():
+        app.segmented_control(key="principles.view").set_value(view).run()
+        assert not app.exception
+        assert not app.error
 
 
 def test_an_iteration_that_is_not_clustered_yet_says_so(store):
@@ -94,7 +95,7 @@ def test_ticking_a_cluster_selects_it_writes_the_address_and_can_be_cleared(smal
     app = select(app, "principles.table.0", rows=[1], columns=[], cells=[])
     cluster = list(principles.cluster_labels(small, RUN, 1))[1]
     assert chosen(app).clusters == (cluster,)
-    assert app.query_params["clusters"] == [cluster]
+    assert app.query_params["clusters"] == cluster
     assert f"({cluster})" in words(app)
     app.button(key="principles.clear").click().run()
     assert not chosen(app)
@@ -148,7 +149,7 @@ def test_moving_the_threshold_tells_the_number_of_clusters_and_what_would_change
     app.slider(key="principles.threshold").set_value(top).run()
     assert app.metric[0].value == "1"
     assert "joined" in words(app)
-    assert app.query_params["threshold"] == [f"{top:.3f}"]
+    assert app.query_params["threshold"] == f"{top:.3f}"
 
 
 def test_searching_by_words_lists_the_principles_that_hold_them(small):
@@ -159,10 +160,10 @@ def test_searching_by_words_lists_the_principles_that_hold_them(small):
 
 def test_searching_by_meaning_ranks_the_nearest_and_selects_them(small):
     try:
-        app = open_page("principles", find="Weigh every risk before the end.")
+        app = open_page("principles", find="Weigh every risk.")
         assert not app.exception
         table = next(frame for frame in frames(app) if "Similarity" in frame)
-        assert table["Principle"][0] == "Weigh every risk before the end."
+        assert table["Principle"][0] == "Weigh every risk."
         assert table["Similarity"][0] == pytest.approx(1.0)
         app.button(key="principles.pick").click().run()
         assert len(chosen(app).positions) == 15
@@ -195,7 +196,7 @@ def test_hostile_principles_are_shown_as_text(store):
 def test_a_selection_of_one_iteration_is_forgotten_on_another(looking):
     looking("finished")
     app = open_page("principles", iteration="1")
-    run = app.query_params["run"][0]
+    run = app.query_params["run"]
     cluster = next(iter(principles.cluster_labels(Store(), run, 1)))
     app = open_page("principles", iteration="1", clusters=cluster)
     assert chosen(app).clusters == (cluster,)
