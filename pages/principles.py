@@ -26,7 +26,7 @@ from pages.components.principle_views import (
     show_lineage,
     show_member,
 )
-from pages.components.text import plain
+from pages.components.text import cell, plain
 
 DRAWN = 30_000  # of more points a sample is drawn
 MEMBERS = 12
@@ -110,11 +110,16 @@ def show_selection(look: Looking) -> None:
         )
         st.markdown(f"**Selected** {plain(told)}")
         st.button("Clear selection", key="principles.clear", on_click=selection.clear, args=[look.place])
-        ids = look.selected.clusters or tuple(each for each in held if each)
-        if len(ids) <= selection.IN_ADDRESS:
-            link = {"clusters": ",".join(ids)}
+        ids = [each for each in held if each]
+        only = ids[0] if len(ids) == 1 else None
+        st.page_link(
+            "pages/constitution.py",
+            label="In the constitution",
+            query_params=session.address(entry=only),
+        )
+        if only:
             st.page_link(
-                "pages/constitution.py", label="In the constitution", query_params=session.address(**link)
+                "pages/trajectories.py", label="Its trajectories", query_params=session.address(cluster=only)
             )
 
 
@@ -195,7 +200,7 @@ def show_members(look: Looking, near: list[dict[str, Any]] | None) -> None:
     chosen = st.dataframe(
         pd.DataFrame(
             {
-                "Principle": [row["text"] or "" for row in rows],
+                "Principle": [cell(row["text"] or "") for row in rows],
                 "Cluster": [row["cluster_id"] or "–" for row in rows],
                 "Used": [row["count"] for row in rows],
                 last: [row[told] for row in rows],

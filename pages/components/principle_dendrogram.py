@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from pages.components.cards import signed
 from pages.components.charts import show_chart
 from pages.components.principle_charts import branch_colours, dendrogram_chart
 from pages.components.principle_selection import Looking
-from pages.components.text import clip, plain
+from pages.components.text import cell, plain
 
 BRANCHES = 250
 CHANGES = 60
@@ -50,7 +51,7 @@ def show_dendrogram(look: Looking) -> None:
     )
     after.caption(_cut_told(look, params, cut, tree.count))
     with after:
-        _show_next_run(look, threshold, clusters)
+        _show_next_run(look, threshold)
     _draw_tree(look, tree, threshold, cut, key)
     _show_changes(look, tree, threshold)
 
@@ -89,18 +90,18 @@ def _cut_told(look: Looking, params: Mapping[str, Any], cut: float | None, count
     )
 
 
-def _show_next_run(look: Looking, threshold: float, clusters: int) -> None:
-    settings = {"cluster.choose": "threshold", "cluster.threshold": f"{threshold:.3f}"}
+def _show_next_run(look: Looking, threshold: float) -> None:
+    settings = {"cluster.choose": "threshold", "cluster.threshold": round(threshold, 3)}
     with st.container(horizontal=True):
         st.page_link(
             "pages/launch.py",
             label=f"Set up a run that cuts at {plain(f'{threshold:.3f}')}",
-            query_params={"from": look.run, "set": ",".join(f"{k}={v}" for k, v in settings.items())},
+            query_params={"from": look.run, "set": json.dumps(settings, separators=(",", ":"))},
         )
         st.page_link(
             "pages/constitution.py",
             label="Merge or split in this constitution",
-            query_params=session.address(threshold=f"{threshold:.3f}"),
+            query_params=session.address(),
         )
 
 
@@ -168,13 +169,13 @@ def _show_changes(look: Looking, tree: Tree, threshold: float) -> None:
         {
             "What": "joins",
             "Clusters": ", ".join(ids),
-            "Labels": " | ".join(clip(look.labels.get(i, ""), 60) for i in ids),
+            "Labels": " | ".join(cell(look.labels.get(i, ""), 60) for i in ids),
         }
         for ids in joined.values()
         if len(ids) > 1
     ]
     rows += [
-        {"What": f"falls into {n:,} parts", "Clusters": name, "Labels": clip(look.labels.get(name, ""), 120)}
+        {"What": f"falls into {n:,} parts", "Clusters": name, "Labels": cell(look.labels.get(name, ""), 120)}
         for name, n in parts.items()
         if n > 1
     ]

@@ -20,7 +20,7 @@ from pages.components.colours import of_cluster
 from pages.components.lineage_chart import FATES, fate_counts, fate_rows, lineage_chart, related
 from pages.components.principle_charts import keyword_chart
 from pages.components.principle_selection import Looking, Selection
-from pages.components.text import plain, show_text
+from pages.components.text import cell, plain, show_text
 
 PAGE_CLUSTERS = 500
 CHARTED = 9
@@ -70,7 +70,7 @@ def _cluster_frame(
     columns: dict[str, list[Any]] = {
         " ": ["●"] * len(rows),
         "Cluster": [row["cluster_id"] for row in rows],
-        "Label": [row["label"] for row in rows],
+        "Label": [cell(row["label"]) for row in rows],
     }
     if held:
         columns["Selected"] = [held[row["cluster_id"]][0] for row in rows]
@@ -83,8 +83,8 @@ def _cluster_frame(
             _half_width(row["trajectories"], each["deviation"]) for row, each in zip(rows, tried, strict=True)
         ],
         "Acceptance": [_accepted(each["gained"], each["tried"]) for each in tried],
-        "Keywords": [", ".join(row["keywords"]) for row in rows],
-        "Data sets": [_shares(row["datasets"]) for row in rows],
+        "Keywords": [cell(", ".join(row["keywords"])) for row in rows],
+        "Data sets": [cell(_shares(row["datasets"])) for row in rows],
     }
     colours = [f"color: {of_cluster(row['cluster_id'])}" for row in rows]
     return pd.DataFrame(columns).style.apply(lambda _: colours, subset=[" "])
@@ -192,6 +192,7 @@ def show_lineage(look: Looking) -> None:
     _show_discovery(look, fate_counts(known))
     if chosen:
         rows = [row for row in rows if (row["iteration"], row["entry"]) in chosen]
+    rows = [{**row, "principle": cell(row["principle"])} for row in rows]
     table = pd.DataFrame(rows[::-1][:FATE_ROWS] if len(rows) > FATE_ROWS else rows)
     if len(table):
         st.dataframe(
