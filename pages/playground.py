@@ -89,8 +89,8 @@ def show_try(run_id: str) -> None:
             "Seed", 0, 2**31 - 1, 0, key="playground.seed", help="the same seed gives the same texts"
         )
         is_blind = st.toggle(
-            "Hide which side is which until I vote", value=True, key="playground.blind",
-        )  # fmt: skip
+            "Blind", value=True, key="playground.blind", help="hides which side is which until you have voted"
+        )
     fits = show_room(resident.room(reads.store(), run_id, (iteration, other.iteration)))
     ready = fits and bool(messages) and principle != "" and session.may_edit()
     if st.button("Generate", type="primary", key="playground.generate", disabled=not ready):

@@ -87,6 +87,7 @@ def test_a_home_from_before_there_were_votes_gets_their_table(tmp_path):
 
 
 def test_stored_heldout_answers_are_voted_on_one_by_one(store, scripted_settings):
+    scripted_settings["data"]["heldout_limit"] = 3
     run = run_inline(store, scripted_settings).run_id
     pair = (System(1), System(0, "y1"))
     total = votes.heldout_count(store, run, pair)
@@ -95,7 +96,7 @@ def test_stored_heldout_answers_are_voted_on_one_by_one(store, scripted_settings
         seen.append(found.prompt_id)
         assert found.messages and all(found.responses)
         votes.record(store, found if len(seen) % 2 else found.swapped(), "ada", "tie")
-    assert len(seen) == len(set(seen)) == total == 16
+    assert len(seen) == len(set(seen)) == total == 6
     bobs = votes.next_ballot(store, run, pair, "bob")
     assert votes.next_ballot(store, run, pair, "bob", [bobs.prompt_id]).prompt_id != bobs.prompt_id
     assert votes.next_ballot(store, run, (System(2), System(0)), "ada") is not None

@@ -68,7 +68,9 @@ def choose_prompt(bound: Bound, run_id: str) -> tuple[str | None, tuple[Message,
         format_func=lambda name: f"{by_id[name]['benchmark']}: {_last_words(by_id[name]['messages'])}",
     )
     for message in by_id[chosen]["messages"]:
-        show_text(message["content"], message["role"], height="9rem")
+        show_text(
+            message["content"], "Prompt" if message["role"] == "user" else message["role"], height="9rem"
+        )
     return chosen, by_id[chosen]["messages"]
 
 
@@ -84,6 +86,7 @@ def choose_principle(bound: Bound, run_id: str, iteration: int) -> str | None:
         "Principle (z)",
         names,
         OWN,
+        wrap=True,
         help="By itself the model names a principle for the prompt and sees no constitution, as in the held-out "
         "measurement. A forced principle takes the place of what it would have named, on both sides.",
     )
