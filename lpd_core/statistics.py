@@ -1,0 +1,101 @@
+"""Comparisons that carry their n, ties, failures and intervals: win rates, paired differences, agreement.
+
+Pure functions over numbers. A side without a value is missing and counted, never a loss and never a zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+from lpd_core.metrics import interval, wilson
+from lpd_core.types import Interval
+
+POINTS = {"a": 1.0, "tie": 0.5, "b": 0.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """System a against b on the same items. `win_rate` counts a tie half, with its bootstrap interval; `wilson` is
+    the same rate with Wilson's. `difference` is the mean of a - b; its n is 0 where there are no scores.
+    `missing` items have no value on one side."""
+
+    wins: int
+    losses: int
+    ties: int
+    missing: int
+    win_rate: Interval
+    wilson: Interval
+    difference: Interval
+
+    @property
+    def verdict(self) -> str:
+        """ "a", "b" or "undecided": whose advantage the interval of the win rate leaves no doubt of."""
+        if self.win_rate.n and self.win_rate.low > 0.5:
+            return "a"
+        return "b" if self.win_rate.n and self.win_rate.high < 0.5 else "undecided"
+
+
+def compare_scores(
+    a: Mapping[str, float | None], b: Mapping[str, float | None], resamples: int = 2000
+) -> Comparison:
+    """Compare scores paired by key; keys that only one side has, or without a score, are missing."""
+    keys = sorted(key for key in a.keys() & b.keys() if a[key] is not None and b[key] is not None)
+    differences = [a[key] - b[key] for key in keys]
+    outcomes = ["tie" if d == 0 else "a" if d > 0 else "b" for d in differences]
+    missing = len(a.keys() | b.keys()) - len(keys)
+    return _comparison(outcomes, missing, differences, resamples)
+
+
+def compare_outcomes(outcomes: Sequence[str | None], resamples: int = 2000) -> Comparison:
+    """Compare by verdicts "a", "b", "tie"; None is an item without one."""
+    judged = [outcome for outcome in outcomes if outcome is not None]
+    return _comparison(judged, len(outcomes) - len(judged), [], resamples)
+
+
+def _comparison(
+    outcomes: Sequence[str], missing: int, differences: Sequence[float], resamples: int
+) -> Comparison:
+    points = [POINTS[outcome] for outcome in outcomes]
+    share = sum(points) / len(points) if points else 0.0
+    return Comparison(
+        wins=outcomes.count("a"),
+        losses=outcomes.count("b"),
+        ties=outcomes.count("tie"),
+        missing=missing,
+        win_rate=interval(points, resamples),
+        wilson=wilson(share, len(points)),
+        difference=interval(differences, resamples),
+    )
+
+
+def kappa(a: Sequence[Hashable], b: Sequence[Hashable]) -> float:
+    """Cohen's kappa of two raters' labels of the same items: agreement beyond chance, 1 is whole, 0 is chance.
+    NaN without items, or where both only ever gave one same label.
+
+    Jacob Cohen 1960, https://doi.org/10.1177/001316446002000104"""
+    pairs = list(zip(a, b, strict=True))
+    if not pairs:
+        return float("nan")
+    n = len(pairs)
+    observed = sum(x == y for x, y in pairs) / n
+    labels = set(a) | set(b)
+    chance = sum((sum(x == label for x in a) / n) * (sum(y == label for y in b) / n) for label in labels)
+    return (observed - chance) / (1 - chance) if chance < 1 else float("nan")
+
+
+def kappa_interval(
+    a: Sequence[Hashable], b: Sequence[Hashable], resamples: int = 1000, seed: int = 0
+) -> Interval:
+    """Kappa with its 95 % percentile bootstrap interval over items; resamples without a kappa are left out."""
+    import numpy as np
+
+    value = kappa(a, b)
+    generator = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(resamples if value == value else 0):
+        picks = generator.integers(0, len(a), len(a)).tolist()
+        drawn.append(kappa([a[i] for i in picks], [b[i] for i in picks]))
+    kept = [each for each in drawn if each == each]
+    low, high = np.percentile(kept, [2.5, 97.5]) if kept else (float("nan"), float("nan"))
+    return Interval(value, float(low), float(high), len(a))
