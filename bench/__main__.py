@@ -10,7 +10,7 @@ import sys
 
 from lpd_core.errors import suggest
 
-NAMES = ("scoring", "sampler", "e_step", "training", "clustering", "constitution", "gate", "demo")
+NAMES = ("scoring", "sampler", "e_step", "training", "clustering", "constitution", "gate", "pages", "demo")
 
 
 def main() -> None:

@@ -216,7 +216,8 @@ def write_prompts(connection) -> None:
         place = placed(name)
         connection.execute(PROMPTS, place)
         connection.execute(
-            "insert into datasets (dataset_id, name, source, format, sha256, license, n_rows, created_at) values (?, ?, ?, 'generic', ?, null, ?, ?)",
+            """insert into datasets (dataset_id, name, source, format, sha256, n_rows, created_at)
+               values (?, ?, ?, 'generic', ?, ?, ?)""",
             [place["dataset"], name, f"{name}.jsonl", place["dataset"], rows, AT],
         )
 
