@@ -5,6 +5,8 @@ Streamlit imports this file once to find `app`, the server with its guard, and t
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
@@ -25,7 +27,7 @@ def show() -> None:
     """The frame and the page that the address names, for one visitor."""
     st.set_page_config(page_title="LPD Studio", layout="wide", initial_sidebar_state="auto")
     st.html(STYLE)
-    st.logo("docs/logo.svg", size="large")
+    st.logo(str(Path(__file__).parent / "docs" / "logo.svg"), size="large")
     page = st.navigation(
         {
             section: [

@@ -9,6 +9,8 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lpd_core.config import RunConfig
+
 if TYPE_CHECKING:
     from lpd_core.store import Store
 
@@ -34,11 +36,13 @@ def summaries(store: Store, run_ids: Sequence[str]) -> dict[str, dict[int, dict[
 
 
 def settings(store: Store, run_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The configuration of each run as one level of dotted keys; lists stay values."""
+    """The configuration of each run as one level of dotted keys; lists stay values. A setting that came after a run
+    was started counts with its default, which is what the run had."""
     rows = store.database.query(
         "select run_id, config from runs where run_id in (select unnest(?::text[]))", [list(run_ids)]
     )
-    found = {row["run_id"]: dict(_flat("", json.loads(row["config"] or "{}"))) for row in rows}
+    defaults = dict(_flat("", RunConfig().model_dump(mode="json")))
+    found = {row["run_id"]: {**defaults, **dict(_flat("", json.loads(row["config"])))} for row in rows}
     return {run_id: found.get(run_id, {}) for run_id in run_ids}
 
 

@@ -40,7 +40,7 @@ FILED = tuple(payload for payload in PAYLOADS if "\x00" not in payload)
 """What a data file may hold: the import refuses a row with a null byte; a model may still write one."""
 NAME = "<img src=x onerror=alert(1)> ![p](https:)"
 LONG = "endless " * 12_500
-TAGS = {"div", "span", "ins", "del", "i", "style"}
+TAGS = {"div", "span", "ins", "del", "i", "b", "style"}
 
 
 def script(messages, seed: int) -> str:

@@ -77,6 +77,10 @@ def test_only_the_settings_that_differ_are_listed(copied):
     store, run = Store(home), run_of(home)
     config = load_config(None, store.run(run).root / "config.toml", ["e_step.n=2", "seed=9"])
     other = jobs.create_run(store, config).run_id
+    # a run from before a setting existed had what is the default now
+    store.database.execute(
+        'update runs set config = json_merge_patch(config, \'{"m_step": {"packing": null}}\')'
+    )
     app = open_page("compare", run=run, runs=f"{run},{other}", view="settings")
     listed = table(app, "Setting")
     assert sorted(listed["Setting"]) == ["e_step.n", "seed"]
