@@ -83,9 +83,9 @@ def show_presets() -> None:
         index=names.index(picked) if picked in names else None,
         format_func=lambda name: name or "none: every setting at its default",
         placeholder="Choose a preset",
-        key=f"launch.preset.{st.session_state[choices.ROUND]}",
+        key=choices.drawn("preset"),
         on_change=load,
-        args=("preset", "launch.preset"),
+        args=("preset", choices.drawn("preset")),
     )
 
 
@@ -103,16 +103,16 @@ def show_runs() -> None:
         index=runs.index(picked) if picked in runs else None,
         format_func=lambda run: f"{run} ({clip(names.get(run, ''), 40)})",
         placeholder="Choose a run",
-        key=f"launch.run.{st.session_state[choices.ROUND]}",
+        key=choices.drawn("run"),
         on_change=load,
-        args=("run", "launch.run"),
+        args=("run", choices.drawn("run")),
     )
 
 
 def load(kind: str, key: str) -> None:
     """Start from what a select box has picked."""
-    name = st.session_state.get(f"{key}.{st.session_state[choices.ROUND]}")
-    if name is not None:
+    name = st.session_state.get(key)
+    if name is not None and choices.is_drawn(key):
         start(kind, name)
 
 

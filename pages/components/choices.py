@@ -82,6 +82,17 @@ def _redraw() -> None:
     st.session_state[ROUND] = st.session_state.get(ROUND, 0) + 1
 
 
+def drawn(name: str) -> str:
+    """The key of a widget in the present drawing of the form."""
+    return f"launch.{st.session_state[ROUND]}.{name}"
+
+
+def is_drawn(key: str) -> bool:
+    """Whether a widget's key is of the present drawing. Streamlit calls back for widgets that are gone, too, when a
+    browser that has not heard of it yet sends their values."""
+    return key.startswith(drawn(""))
+
+
 def base() -> dict[str, Any]:
     """What the settings start from: its kind (preset, run, toml) and name."""
     return st.session_state[BASE]

@@ -19,7 +19,7 @@ LONG_TEXTS = ("prompts.system",)
 def show_field(key: str, problems: dict[str, str], label: str = "", options: Sequence[str] = ()) -> None:
     """The widget of a setting, with what is wrong about its value. `options` are offered beside what can be typed."""
     setting, value = settings()[key], choices.values()[key]
-    name = f"launch.{st.session_state[choices.ROUND]}.{key}"
+    name = choices.drawn(key)
     draw, shown = _widget(setting, value, options)
     if name not in st.session_state:
         st.session_state[name] = shown
@@ -157,5 +157,7 @@ def _shares(text: str) -> Any:
 
 
 def _keep(setting: Setting, name: str) -> None:
-    """A widget's new value becomes the setting's."""
+    """A widget's new value becomes the setting's; one of an earlier drawing, which a browser may still send, does not."""
+    if not choices.is_drawn(name):
+        return
     choices.change({setting.key: as_value(setting, st.session_state[name])}, redraw=False)

@@ -6,6 +6,7 @@ import json
 import time
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from dashboard.conftest import open_page, words
 from lpd_core import jobs
@@ -150,6 +151,27 @@ def test_a_damaged_address_is_no_traceback(home, wrong):
     app = open_page("launch", preset="smoke", set=wrong)
     assert not app.exception, app.exception
     assert field(app, "name").value == "smoke"
+
+
+def form_with_late_values():
+    """A browser sends the old form's values once more after another preset was chosen."""
+    import streamlit as st
+
+    from lpd_core.settings import settings
+    from pages.components import choices, fields
+
+    choices.start_from("preset", "demo")
+    old = choices.drawn("e_step.n")
+    choices.start_from("preset", "smoke")
+    for key, value in ((old, 9), (choices.drawn("seed"), 7)):
+        st.session_state[key] = value
+        fields._keep(settings()[key.partition(".")[2].partition(".")[2]], key)
+
+
+def test_values_of_widgets_that_are_gone_change_nothing(home):
+    app = AppTest.from_function(form_with_late_values).run()
+    assert not app.exception
+    assert app.session_state["launch.changed"] == {"seed": 7}
 
 
 def test_an_unknown_preset_or_run_is_told_in_one_line(home):
