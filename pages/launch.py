@@ -154,16 +154,20 @@ def show_first(found: dict[str, str]) -> None:
 def show_groups(found: dict[str, str]) -> None:
     """All other settings in folded groups; a group is drawn when it is opened."""
     st.subheader("All other settings", anchor=False)
+    if choices.changed():
+        base = choices.base()
+        with st.container(horizontal=True, vertical_alignment="center"):
+            names = ", ".join(f"`{key}`" for key in choices.changed())
+            st.markdown(f"Changed from {plain(described(base['kind'], base['name']))}: {names}")
+            st.button("Undo all changes", type="tertiary", on_click=choices.reset, key="launch.reset")
     first = {key for row in FIRST_ROWS for key in row}
     for group, about in groups().items():
         if not group or "." in group:
             continue
         keys = [key for key in settings() if key.startswith(f"{group}.") and key not in first]
-        touched = sum(key in choices.changed() for key in keys)
-        wrong = sum(key in found or key == group for key in found if key.startswith(group))
-        told = f" :orange[{wrong} to mend]" if wrong else f" ({touched} changed)" if touched else ""
+        # The label stays as it is: Streamlit folds an expander whose label changes, also while someone types in it.
         title = TITLES.get(group, group.replace("_", " ").capitalize())
-        folded = st.expander(f"{title}{told}", key=f"launch.group.{group}", on_change="rerun")
+        folded = st.expander(title, key=f"launch.group.{group}", on_change="rerun")
         if folded.open:
             with folded:
                 show_group(group, about, keys, found)
@@ -178,9 +182,10 @@ def show_group(group: str, about: str, keys: list[str], found: dict[str, str]) -
         own = [key for key in keys if settings()[key].group == inner]
         if inner != group:
             st.markdown(f"**{inner.rpartition('.')[2].capitalize()}**: {plain(groups()[inner])}")
-        for at in range(0, len(own), COLUMNS):
-            cells = st.columns(COLUMNS)
-            for cell, key in zip(cells, own[at : at + COLUMNS], strict=False):
+        wide = COLUMNS if inner == group else COLUMNS + 1
+        for at in range(0, len(own), wide):
+            cells = st.columns(wide)
+            for cell, key in zip(cells, own[at : at + wide], strict=False):
                 with cell:
                     show_field(key, found)
 

@@ -122,6 +122,14 @@ def change(new: dict[str, Any], redraw: bool = True) -> None:
     write_address()
 
 
+def reset() -> None:
+    """Take every change back; `go_back` brings them again."""
+    st.session_state[BEFORE] = (st.session_state[BASE], st.session_state[CHANGED])
+    st.session_state[CHANGED] = {}
+    _redraw()
+    write_address()
+
+
 def _written() -> dict[str, str]:
     """What the address says of the settings as they are."""
     kind, name = base()["kind"], base()["name"]

@@ -144,6 +144,16 @@ def test_the_form_survives_a_page_switch_and_a_reload(home):
     assert command_of(again).endswith("--preset smoke --set e_step.n=7")
 
 
+def test_changes_are_listed_and_can_be_taken_back_and_brought_again(home):
+    app = open_page("launch", preset="smoke")
+    field(app, "e_step.n").set_value(7).run()
+    assert "Changed from preset smoke: `e_step.n`" in words(app)
+    app.button(key="launch.reset").click().run()
+    assert field(app, "e_step.n").value == 4
+    app.button(key="launch.back").click().run()
+    assert field(app, "e_step.n").value == 7
+
+
 @pytest.mark.parametrize(
     "wrong", ["{", "[1]", '{"e_step.n": "<b>x</b>", "no.such": 1, "seed": 1e400}', '"x"']
 )
