@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from lpd_core.errors import UserError
+from lpd_core.store import mirror
 from lpd_core.types import Interval, Message
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def record(store: Store, ballot: Ballot, voter: str, verdict: Verdict) -> str:
             b.iteration, b.answer, ballot.responses[1], verdict, json.dumps(dict(ballot.settings)),
         ],
     )  # fmt: skip
+    mirror.keep_run(store, ballot.run_id, "votes")
     return vote_id
 
 

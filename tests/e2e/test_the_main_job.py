@@ -213,8 +213,17 @@ def open_a_trajectory_elsewhere(studio: Studio, browser) -> None:
 
 
 def play(studio: Studio) -> None:
-    """A prompt in, a draft, a principle and a refinement out."""
+    """A prompt in, a draft, a principle and a refinement out, twice without names; then a vote."""
     studio.go("playground", run=RUN, iteration=3)
+    prompt = studio.main.get_by_label("What the model is asked")
+    prompt.fill("My name is Mara. How do I repair a radio by Tuesday?")
+    prompt.press("Control+Enter")
+    studio.settled()
+    studio.click("Generate")
+    studio.expect("Which refined answer is better?", SLOW)
+    assert studio.main.locator(".lpd-text, .lpd-diff").count() >= 4
+    studio.tab.keyboard.press("1")
+    studio.expect("Kept: A is better")
 
 
 def export(studio: Studio, folder) -> None:
