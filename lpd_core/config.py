@@ -93,6 +93,9 @@ class ClusterConfig(Section):
 class MStepConfig(Section):
     """Principle learning, section 4: SFT on the tokens of z and y2."""
 
+    target: Literal["staple", "star", "gold"] = "staple"
+    """What is learnt: `staple` the whole trajectory x, y1, z, y2 [paper]; `star` the same trajectories without z;
+    `gold` the gold responses of the same prompts, with nothing mined. The latter two are lines to compare with."""
     balanced: bool = True
     """Weigh the mean loss of z's tokens and of y2's alike, so that a short z is not drowned by a long y2."""
     train_draft: bool = False
@@ -152,7 +155,8 @@ class PromptsConfig(Section):
     """The words around the texts."""
 
     folder: str = ""
-    """A folder with principle_cue.txt, propose.txt, refine_cue.txt and critique.txt; empty takes the shipped ones."""
+    """A folder with principle_cue.txt, propose.txt, refine_cue.txt and critique.txt, and improve_cue.txt where a line
+    without principles is run with other words than the shipped ones; empty takes the shipped ones."""
     system: str = ""
     """A system turn put before every chat; empty sends none."""
 

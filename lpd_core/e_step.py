@@ -220,7 +220,10 @@ def _failed(answer: Generation) -> bool:
 
 
 def mine(stage: Stage) -> None:
-    """Run the E-step on the iteration's prompts, committing chunk by chunk."""
+    """Run the E-step on the iteration's prompts, committing chunk by chunk; training on golds mines none."""
+    if stage.config.m_step.target == "gold":
+        work_in_chunks(stage, [], "prompts")
+        return
     sampler = TimedSampler(stage.parts.sampler(stage.model_in), stage.clock)
     examples = corpora.assigned(stage.store, stage.run_id, stage.iteration, "train")
     discovery = Discovery(

@@ -14,7 +14,7 @@ from typing import Any
 from lpd_core import metrics
 from lpd_core.config import RunConfig, Sampling
 from lpd_core.parts import Sampler
-from lpd_core.prompts import Templates, opening, principle_chat, refine_chat
+from lpd_core.prompts import Templates, improve_chat, opening, principle_chat, refine_chat
 from lpd_core.scoring import clean_principle, normalise_principle
 from lpd_core.seeds import derive_seed
 from lpd_core.stage import Stage, Tables, TimedSampler, work_in_chunks
@@ -31,7 +31,8 @@ def self_correct(
     principle: str | None = None,
 ) -> list[tuple[Generation, str, Generation]]:
     """(y1, z, y2) for each prompt, each stage sampled for all prompts at once. `salt` names the seeds' purpose.
-    A `principle` given stands as z everywhere, and none is sampled."""
+    A `principle` given stands as z everywhere, and none is sampled. A model that is trained without principles answers
+    as it learnt to: `star` writes y2 with no z, `gold` answers once, so that y2 is y1."""
 
     def ask(chats, sampling: Sampling, role: str) -> list[Generation]:
         seeds = [derive_seed(config.seed, *salt, role, example.prompt_id) for example in examples]
@@ -41,6 +42,11 @@ def self_correct(
     settings = config.evaluate
     drafts = ask([opening(templates, example.messages) for example in examples], settings.draft, "draft")
     texts = [draft.text.strip() for draft in drafts]
+    if principle is None and config.m_step.target == "gold":
+        return [(draft, "", draft) for draft in drafts]
+    if principle is None and config.m_step.target == "star":
+        cues = [improve_chat(templates, e.messages, text) for e, text in zip(examples, texts, strict=True)]
+        return [(d, "", y2) for d, y2 in zip(drafts, ask(cues, settings.refine, "refine"), strict=True)]
     principles = [principle or ""] * len(texts)
     if principle is None:
         cues = [principle_chat(templates, e.messages, text) for e, text in zip(examples, texts, strict=True)]
@@ -74,7 +80,7 @@ def _measure_chunk(stage: Stage, sampler: Sampler, benchmark: str, examples: Seq
         {
             "eval_id": f"{stage.run_id}.{stage.iteration}.{benchmark}",
             "prompt_id": example.prompt_id,
-            "system": "base" if stage.iteration == 0 else "staple",
+            "system": "base" if stage.iteration == 0 else stage.config.m_step.target,
             "sample": 0,
             "benchmark": benchmark,
             "draft": draft.text.strip(),
@@ -82,7 +88,7 @@ def _measure_chunk(stage: Stage, sampler: Sampler, benchmark: str, examples: Seq
             "response": response.text.strip(),
             "score": score,
             "draft_score": draft_score,
-            "verdict": json.dumps({"right": is_right(principle, example.meta)}),
+            "verdict": json.dumps({"right": _is_right(stage, principle, example)}),
         }
         for example, (draft, principle, response), score, draft_score in zip(
             examples, chains, scores, draft_scores, strict=True
@@ -99,6 +105,10 @@ def _scores(stage: Stage, answers: Sequence[Generation], examples: Sequence[Exam
         None if answer.finish_reason in ("error", "overlong") else score
         for answer, score in zip(answers, scored, strict=True)
     ]
+
+
+def _is_right(stage: Stage, principle: str, example: Example) -> bool | None:
+    return is_right(principle, example.meta) if stage.config.m_step.target == "staple" else None
 
 
 def is_right(principle: str, meta: Mapping[str, Any]) -> bool | None:

@@ -14,7 +14,7 @@ from lpd_core.config import RunConfig
 from lpd_core.constitution import Constitution
 from lpd_core.errors import UserError
 from lpd_core.parts import Parts
-from lpd_core.prompts import Templates, propose_chat, refine_chat
+from lpd_core.prompts import Templates, improve_chat, opening, propose_chat, refine_chat
 from lpd_core.stage import model_of
 from lpd_core.store import RunFolder, Store, constitutions
 from lpd_core.store import runs as run_table
@@ -56,8 +56,11 @@ def require_complete(e: Evidence) -> None:
         raise UserError(
             f"{len(missing)} segments are not in the database yet ({missing[0]}): resume the run first"
         )
-    if not e.query("select 1 from candidates where run_id = $run limit 1"):
-        raise UserError(f"run {e.folder.run_id} has no candidates yet, so there is nothing to check")
+    table = "training_rows" if e.config.m_step.target == "gold" else "candidates"
+    if not e.query(f"select 1 from {table} where run_id = $run limit 1"):
+        raise UserError(
+            f"run {e.folder.run_id} has no {table.replace('_', ' ')} yet, so there is nothing to check"
+        )
 
 
 def _gold_is_shown_only_to_the_proposer(e: Evidence) -> Iterator[str]:
@@ -79,7 +82,9 @@ def _gold_is_shown_only_to_the_proposer(e: Evidence) -> Iterator[str]:
                 f"iteration {row['iteration']}, prompt {row['prompt_id']}: the training row holds more or less than "
                 "x, y1, cue, z, cue, y2"
             )
-        elif _shows(e.templates, row["gold"], expected[-4:-1], row["principle"]):
+        elif e.config.m_step.target != "gold" and _shows(
+            e.templates, row["gold"], expected[-4:-1], row["principle"]
+        ):
             yield f"iteration {row['iteration']}, prompt {row['prompt_id']}: the gold stands in a training row's cues"
 
 
@@ -88,7 +93,7 @@ def _shows(
 ) -> bool:
     """Whether the cues around z quote the gold. A short gold ("one") may stand in z or in a cue's own words."""
     cues = [turn["content"].replace(principle, "") for turn in turns if turn["role"] == "user"]
-    own = " ".join((templates.principle_cue, templates.refine_cue, templates.critique))
+    own = " ".join((templates.principle_cue, templates.refine_cue, templates.critique, templates.improve_cue))
     return gold not in own and any(gold in cue for cue in cues)
 
 
@@ -105,9 +110,17 @@ def _training_rows(e: Evidence) -> list[dict[str, Any]]:
 
 
 def _expected_row(e: Evidence, row: dict[str, Any]) -> list[Message]:
-    """The training chat rebuilt from x, y1, z and y2; a re-refined y2 is the row's own."""
+    """The training chat rebuilt from x, y1, z and y2, as far as the line shows them; a re-refined y2 is the row's own."""
     prompt = tuple(json.loads(row["prompt"]))
+    target = e.config.m_step.target
+    if target == "gold":
+        return [
+            dict(turn)
+            for turn in (*opening(e.templates, prompt), {"role": "assistant", "content": row["gold"]})
+        ]
     chat = refine_chat(e.templates, prompt, row["draft"] or "", row["principle"])
+    if target == "star":
+        chat = improve_chat(e.templates, prompt, row["draft"] or "")
     response = row["response"]
     if e.config.cluster.rerefine:
         response = json.loads(row["messages"])[-1]["content"]
@@ -145,8 +158,8 @@ def _rescored(
 
 
 def _trained_gain(e: Evidence) -> Iterator[str]:
-    """What is trained on gains too, also where re-refinement wrote y2 anew."""
-    rows = _training_rows(e)
+    """What is trained on gains too, also where re-refinement wrote y2 anew; a gold has no draft to gain over."""
+    rows = _training_rows(e) if e.config.m_step.target != "gold" else []
     texts = [json.loads(row["messages"])[-1]["content"] for row in rows]
     is_own = not e.config.cluster.rerefine
     stored = [row["score"] if is_own else None for row in rows]
@@ -202,7 +215,11 @@ def _approved_principles_only(e: Evidence) -> Iterator[str]:
         where = f"iteration {row['iteration']}, prompt {row['prompt_id']}"
         if constitution is None:
             yield f"{where}: trained on, though iteration {origin} has no approved constitution"
-        elif e.config.cluster.label != "none" and row["principle"] not in _allowed_texts(constitution):
+        elif (
+            e.config.m_step.target == "staple"
+            and e.config.cluster.label != "none"
+            and row["principle"] not in _allowed_texts(constitution)
+        ):
             yield f"{where}: {row['principle']!r} is no representative of the approved constitution"
 
 
@@ -219,9 +236,11 @@ def _labels_mask(e: Evidence) -> Iterator[str]:
         where = f"iteration {row['iteration']}, prompt {row['prompt_id']}"
         messages = json.loads(row["messages"])
         last = len(messages) - 1
-        expected = [last - 2, last]
-        if e.config.m_step.train_draft and messages[last - 4]["content"].strip():
-            expected = [last - 4, *expected]
+        before = {"staple": [last - 2], "star": [], "gold": []}[e.config.m_step.target]
+        draft = {"staple": last - 4, "star": last - 2, "gold": None}[e.config.m_step.target]
+        expected = [*before, last]
+        if draft is not None and e.config.m_step.train_draft and messages[draft]["content"].strip():
+            expected = [draft, *expected]
         if list(row["trained"]) != expected:
             yield f"{where}: the loss is on turns {list(row['trained'])}, not on {expected}"
         elif tokenizer is not None and not _trained_tokens(tokenizer, row, messages):
@@ -292,7 +311,7 @@ def _counts_add_up(e: Evidence) -> Iterator[str]:
                 (select iteration from iterations where run_id = $run and stage <> 'e_step')
            group by a.iteration order by a.iteration"""
     ):
-        if not row["prompts"] == row["drafted"] == row["tried"]:
+        if e.config.m_step.target != "gold" and not row["prompts"] == row["drafted"] == row["tried"]:
             yield (
                 f"iteration {row['iteration']}: {row['prompts']} prompts, {row['drafted']} drafts, "
                 f"{row['tried']} prompts with candidates"

@@ -45,7 +45,7 @@ LIBRARIES = (
 
 def create_run(store: Store, config: RunConfig) -> RunFolder:
     """Import, assign and write a new run, ready to start. Nothing is left behind when any of it fails."""
-    config = _with_absolute_paths(config)
+    config = with_absolute_paths(config)
     assignment = assign_prompts(store, config)
     run_id = _new_id(store, config.name)
     draft = RunFolder(store.runs / f".{run_id}.{os.getpid()}")
@@ -65,7 +65,7 @@ def create_run(store: Store, config: RunConfig) -> RunFolder:
     return folder
 
 
-def _with_absolute_paths(config: RunConfig) -> RunConfig:
+def with_absolute_paths(config: RunConfig) -> RunConfig:
     """The configuration with every local path written out, since the driver works from another folder."""
 
     def local(text: str) -> str:

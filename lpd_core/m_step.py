@@ -16,16 +16,24 @@ from lpd_core import curation
 from lpd_core.errors import StageFailed
 from lpd_core.events import Measured
 from lpd_core.parts import Sampler
-from lpd_core.prompts import refine_chat, training_row
+from lpd_core.prompts import gold_row, refine_chat, training_row
 from lpd_core.seeds import derive_seed
 from lpd_core.stage import Stage, TimedSampler, model_of
 from lpd_core.store import constitutions, corpora, lineages, results
-from lpd_core.types import Pair, SampleRequest, TrainingJob, Trajectory
+from lpd_core.types import Pair, SampleRequest, TrainingJob, TrainingRow, Trajectory
 
 
 def relabel(stage: Stage) -> None:
     """Commit the iteration's training rows under the approved constitution, naming its version, and how that
     constitution continues the one before."""
+    rows = _gold_rows(stage) if stage.config.m_step.target == "gold" else _mined_rows(stage)
+    if stage.config.m_step.rows == "all":
+        rows += constitutions.earlier_training_rows(stage.store, stage.run_id, stage.iteration)
+    continued = curation.lineage(stage.store, stage.folder, stage.iteration)
+    stage.commit(0, {"training_rows": rows, **lineages.lineage_tables(continued)})
+
+
+def _mined_rows(stage: Stage) -> list[dict[str, Any]]:
     mined = results.trajectories(stage.store, stage.run_id, stage.iteration)
     replaced = _replaced(stage, mined)
     if stage.config.cluster.rerefine:
@@ -34,12 +42,14 @@ def relabel(stage: Stage) -> None:
         kept = [t for t in replaced if t.principle == own[t.prompt_id, t.sample]]
         sampler = TimedSampler(stage.parts.sampler(stage.model_in), stage.clock)
         replaced = kept + _rerefine(stage, sampler, changed)
-    version = constitutions.approved_version(stage.store, stage.run_id, stage.iteration)
-    rows = [_row(stage, trajectory, version, stage.iteration) for trajectory in replaced]
-    if stage.config.m_step.rows == "all":
-        rows += constitutions.earlier_training_rows(stage.store, stage.run_id, stage.iteration)
-    continued = curation.lineage(stage.store, stage.folder, stage.iteration)
-    stage.commit(0, {"training_rows": rows, **lineages.lineage_tables(continued)})
+    settings = stage.config.m_step
+    named = settings.target == "staple"
+    return _stored(stage, [training_row(stage.templates, t, settings.train_draft, named) for t in replaced])
+
+
+def _gold_rows(stage: Stage) -> list[dict[str, Any]]:
+    examples = corpora.assigned(stage.store, stage.run_id, stage.iteration, "train")
+    return _stored(stage, [gold_row(stage.templates, example) for example in examples])
 
 
 def _replaced(stage: Stage, mined: Sequence[Trajectory]) -> list[Trajectory]:
@@ -83,15 +93,18 @@ def _rerefine(stage: Stage, sampler: Sampler, trajectories: Sequence[Trajectory]
     ]
 
 
-def _row(stage: Stage, trajectory: Trajectory, version: int, iteration: int) -> dict[str, Any]:
-    row = training_row(stage.templates, trajectory, stage.config.m_step.train_draft)
-    return {
-        **asdict(row),
-        "messages": json.dumps([dict(message) for message in row.messages], ensure_ascii=False),
-        "trained": list(row.trained),
-        "version": version,
-        "origin_iteration": iteration,
-    }
+def _stored(stage: Stage, rows: Sequence[TrainingRow]) -> list[dict[str, Any]]:
+    version = constitutions.approved_version(stage.store, stage.run_id, stage.iteration)
+    return [
+        {
+            **asdict(row),
+            "messages": json.dumps([dict(message) for message in row.messages], ensure_ascii=False),
+            "trained": list(row.trained),
+            "version": version,
+            "origin_iteration": stage.iteration,
+        }
+        for row in rows
+    ]
 
 
 def learn(stage: Stage) -> None:

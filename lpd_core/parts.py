@@ -100,6 +100,8 @@ def echo_script(messages: Sequence[Message], seed: int) -> str:
         return f"Mention {words[seed % len(words)]}." if words else "Say more."
     if last.startswith("Name one general principle"):
         return f"Mention {messages[0]['content'].split()[0].strip('.,!?').lower()}."
+    if last.startswith("Rewrite your answer to make it better"):
+        return f"{messages[1]['content']} more"
     if last.startswith("Rewrite your answer"):
         principle = last.split(": ", 1)[1].split("\n")[0]
         return f"{messages[1]['content']} {principle.rstrip('.').split()[-1]}"

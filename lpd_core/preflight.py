@@ -17,7 +17,15 @@ from lpd_core.e_step import load_seeds
 from lpd_core.errors import UserError
 from lpd_core.findings import Finding, Preflight
 from lpd_core.parts import SCRIPTS
-from lpd_core.prompts import Templates, load_templates, opening, propose_chat, refine_chat, training_row
+from lpd_core.prompts import (
+    Templates,
+    gold_row,
+    load_templates,
+    opening,
+    propose_chat,
+    refine_chat,
+    training_row,
+)
 from lpd_core.rates import estimate_seconds
 from lpd_core.store import Store
 from lpd_core.types import Example, Trajectory
@@ -87,7 +95,10 @@ def _check_chats(
     trajectory = Trajectory(
         example.prompt_id, 0, example.messages, "A first answer.", principle, "", "A better answer.", 0.1
     )
-    row = training_row(templates, trajectory, config.m_step.train_draft)
+    target = config.m_step.target
+    row = training_row(templates, trajectory, config.m_step.train_draft, with_principle=target == "staple")
+    if target == "gold":
+        row = gold_row(templates, example)
     report.facts["chats"] = {
         "draft": [dict(m) for m in opening(templates, example.messages)],
         "propose": [

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lpd_core.config import PromptsConfig, resolve_path
 from lpd_core.errors import ConfigError
-from lpd_core.types import Message, TrainingRow, Trajectory
+from lpd_core.types import Example, Message, TrainingRow, Trajectory
 
 SHIPPED = Path(__file__).parent / "templates"
 PLACEHOLDERS: Mapping[str, frozenset[str]] = {
@@ -23,6 +23,7 @@ PLACEHOLDERS: Mapping[str, frozenset[str]] = {
     "propose": frozenset({"gold"}),
     "refine_cue": frozenset({"principle"}),
     "critique": frozenset({"principle"}),
+    "improve_cue": frozenset(),
 }
 
 Chat = tuple[Message, ...]
@@ -30,12 +31,13 @@ Chat = tuple[Message, ...]
 
 @dataclass(frozen=True, slots=True)
 class Templates:
-    """The four cue texts, each with its placeholders in braces, and the system turn that opens every chat."""
+    """The five cue texts, each with its placeholders in braces, and the system turn that opens every chat."""
 
     principle_cue: str
     propose: str
     refine_cue: str
     critique: str
+    improve_cue: str
     system: str = ""
 
 
@@ -50,6 +52,8 @@ def template_texts(config: PromptsConfig) -> dict[str, str]:
     texts = {}
     for name, needed in PLACEHOLDERS.items():
         path = folder / f"{name}.txt"
+        if name == "improve_cue" and not path.exists():  # a folder may hold STaPLe's own cues alone
+            path = SHIPPED / path.name
         try:
             texts[name] = path.read_text(encoding="utf-8").rstrip("\n")
         except (OSError, UnicodeDecodeError) as cause:
@@ -108,18 +112,40 @@ def refine_chat(
     return (*before, _user(fill(templates.refine_cue, {"principle": principle})))
 
 
-def training_row(templates: Templates, trajectory: Trajectory, train_draft: bool) -> TrainingRow:
+def improve_chat(templates: Templates, messages: Chat, draft: str) -> Chat:
+    """x, y1, then the call to rewrite it with no principle named: the STaR-style line's model answers with y2."""
+    return (*opening(templates, messages), _assistant(draft), _user(templates.improve_cue))
+
+
+def training_row(
+    templates: Templates, trajectory: Trajectory, train_draft: bool, with_principle: bool = True
+) -> TrainingRow:
     """The chat to train on: x, y1, cue, z, cue, y2 with the loss on z and y2 (and y1 if asked; an empty draft is
-    nothing to learn)."""
-    chat = refine_chat(templates, trajectory.messages, trajectory.draft, trajectory.principle)
-    messages = (*chat, _assistant(trajectory.response))
+    nothing to learn). Without the principle: x, y1, cue, y2 with the loss on y2."""
     draft_turn = len(opening(templates, trajectory.messages))
-    trained = (draft_turn + 2, draft_turn + 4)
+    if with_principle:
+        chat = refine_chat(templates, trajectory.messages, trajectory.draft, trajectory.principle)
+        trained = (draft_turn + 2, draft_turn + 4)
+    else:
+        chat = improve_chat(templates, trajectory.messages, trajectory.draft)
+        trained = (draft_turn + 2,)
     return TrainingRow(
         prompt_id=trajectory.prompt_id,
         sample=trajectory.sample,
-        principle=trajectory.principle,
-        messages=messages,
+        principle=trajectory.principle if with_principle else "",
+        messages=(*chat, _assistant(trajectory.response)),
         trained=(draft_turn, *trained) if train_draft and trajectory.draft.strip() else trained,
         weight=trajectory.weight,
+    )
+
+
+def gold_row(templates: Templates, example: Example) -> TrainingRow:
+    """The chat of plain fine-tuning: x and the gold, with the loss on the gold."""
+    chat = opening(templates, example.messages)
+    return TrainingRow(
+        prompt_id=example.prompt_id,
+        sample=0,
+        principle="",
+        messages=(*chat, _assistant(example.gold)),
+        trained=(len(chat),),
     )

@@ -15,7 +15,7 @@ LAYERS = {
     "weighted_sft corpus store judge scorers ifeval",
     4: "stage e_step cluster_step m_step evaluate gate focus curation exports report assignment data_checks",
     5: "loop",
-    6: "inquiry rates build execution driver jobs preflight invariants rescore upkeep resident queue housekeeping",
+    6: "inquiry rates build execution driver jobs preflight invariants rescore upkeep resident queue housekeeping lines",
     7: "cli __main__",
 }
 RANK = {name: rank for rank, names in LAYERS.items() for name in names.split()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from lpd_core.cli import constitution_edits, data, export, keeping, look, queue, runs, upkeep
+from lpd_core.cli import constitution_edits, data, evaluate, export, keeping, look, queue, runs, upkeep
 
 app = typer.Typer(
     name="lpd_core",
@@ -16,6 +16,7 @@ app = typer.Typer(
 runs.register(app)
 look.register(app)
 upkeep.register(app)
+evaluate.register(app)
 app.command("work-queue", hidden=True)(queue.work_queue)
 app.add_typer(queue.app, name="queue")
 app.add_typer(keeping.app, name="runs")

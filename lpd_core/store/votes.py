@@ -146,7 +146,7 @@ def next_ballot(
         f"""select a.prompt_id, a.{columns[0]} response_a, b.{columns[1]} response_b, a.benchmark
             from evaluations a join evaluations b using (run_id, prompt_id, benchmark)
             where a.run_id = $run and a.iteration = $a and b.iteration = $b
-              and a.system in ('base', 'staple') and b.system in ('base', 'staple')
+              and a.system in ('base', 'staple', 'star', 'gold') and b.system in ('base', 'staple', 'star', 'gold')
               and a.sample = 0 and b.sample = 0 and not list_contains($passed::text[], a.prompt_id)
               and not exists (select 1 from votes v where v.run_id = $run and v.voter = $voter
                   and v.prompt_id = a.prompt_id and least((v.iteration_a, v.answer_a), (v.iteration_b, v.answer_b))
@@ -181,7 +181,7 @@ def heldout_count(store: Store, run_id: str, systems: tuple[System, System]) -> 
     """How many held-out prompts both systems have answered."""
     return store.database.query(
         """select count(*) n from evaluations a join evaluations b using (run_id, prompt_id, benchmark)
-           where a.run_id = ? and a.iteration = ? and b.iteration = ? and a.system in ('base', 'staple')
-             and b.system in ('base', 'staple') and a.sample = 0 and b.sample = 0""",
+           where a.run_id = ? and a.iteration = ? and b.iteration = ? and a.system in ('base', 'staple', 'star', 'gold')
+             and b.system in ('base', 'staple', 'star', 'gold') and a.sample = 0 and b.sample = 0""",
         [run_id, systems[0].iteration, systems[1].iteration],
     )[0]["n"]
