@@ -120,6 +120,8 @@ class MStepConfig(Section):
     """Arithmetic of the training step; bfloat16 needs a GPU that has it."""
     lora_rank: int = Field(0, ge=0)
     """Rank of LoRA adapters on all linear layers, merged when saved; 0 trains all weights."""
+    keep_adapter: bool = False
+    """Write the LoRA adapter beside the weights it was merged into, as the checkpoint's folder `adapter`."""
     gradient_checkpointing: bool = False
     """Trade time for memory."""
     packing: bool = False
@@ -127,10 +129,28 @@ class MStepConfig(Section):
     save_steps: int = Field(50, ge=1)
     """Optimiser steps between checkpoints to resume from."""
     threads: int = Field(2, ge=1)
-    """Torch threads of the training process on CPU."""
+    """Torch threads of each training process on CPU."""
+    processes: int = Field(1, ge=1)
+    """Training processes on all machines, started by `accelerate launch`; every batch is dealt among them."""
+    accelerate_config: str = ""
+    """How they are started: multi_cpu, multi_gpu, fsdp2, deepspeed_zero2, deepspeed_zero3 or a file that `accelerate
+    config` wrote; empty takes multi_gpu, or multi_cpu where the model is on the CPU."""
+    validation_share: float = Field(0.0, ge=0.0, lt=1.0)
+    """Share of the prompts whose rows are not trained on but measured every `save_steps`; 0 measures none."""
+    early_stopping: int = Field(0, ge=0)
+    """Stop after this many measurements without a lower loss on the rows held out, and keep the best weights; 0 trains
+    to the end and keeps the last. Needs `validation_share`."""
+    report_to: Literal["none", "trackio", "wandb", "tensorboard"] = "none"
+    """The tracker that TRL reports the training to; its package must be installed."""
 
     @model_validator(mode="after")
-    def _packing_fits(self) -> MStepConfig:
+    def _switches_fit(self) -> MStepConfig:
+        if self.early_stopping and not self.validation_share:
+            raise ValueError(
+                "early stopping needs rows to measure; set validation_share, for instance to 0.1"
+            )
+        if self.keep_adapter and not self.lora_rank:
+            raise ValueError("keep_adapter needs adapters; set lora_rank, or keep_adapter = false")
         if self.packing and self.balanced:
             raise ValueError(
                 "packing cannot balance the segments of each row; set balanced = false or packing = false"

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from lpd_core.errors import UserError
 
-RESUME_STATES = ("optimizer.pt", "scheduler.pt", "rng_state.pth")
+OPTIMISERS = ("optimizer.pt", "optimizer.bin", "global_step*", "optimizer_*")
+"""What holds the optimiser's state: of one process, FSDP gathered, DeepSpeed, FSDP spread."""
 BLOCK = 1 << 20
 
 
@@ -79,8 +80,12 @@ def _is_whole_checkpoint(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     weights = list(folder.glob("*.safetensors"))
-    states = all(zipfile.is_zipfile(folder / name) for name in RESUME_STATES)  # torch.save writes zip files
-    return states and bool(weights) and all(map(_is_whole_safetensors, weights)) and _has_all_shards(folder)
+    optimisers = [path for pattern in OPTIMISERS for path in folder.glob(pattern)]
+    # Each process writes the state of its random numbers; a run of other processes begins anew.
+    states = [*folder.glob("rng_state*.pth"), folder / "scheduler.pt", *filter(Path.is_file, optimisers)]
+    whole = all(map(zipfile.is_zipfile, states))  # torch.save writes zip files
+    has_all = bool(weights and optimisers) and any(folder.glob("rng_state*.pth"))
+    return has_all and whole and all(map(_is_whole_safetensors, weights)) and _has_all_shards(folder)
 
 
 def _is_whole_safetensors(file: Path) -> bool:

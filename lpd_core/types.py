@@ -158,7 +158,8 @@ class TrainingJob:
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """What came of a training job: steps, tokens seen and tokens carrying loss (over all epochs), losses."""
+    """What came of a training job: steps, tokens seen and tokens carrying loss (over all epochs), losses; the loss
+    on the rows held out and the step it was reached at, if any were: the best where the best weights are kept."""
 
     model_out: str
     steps: int
@@ -167,6 +168,8 @@ class TrainingResult:
     first_loss: float
     last_loss: float
     seconds: float
+    validation_loss: float | None = None
+    best_step: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy, pad
+from torch.utils.data import DataLoader
 from transformers import PrinterCallback
 from trl import SFTTrainer
 
@@ -44,25 +45,48 @@ def plan_steps(lengths: Sequence[int], batch_size: int, epochs: float, seed: int
     return [batch for batches in passes for batch in batches][:steps]
 
 
-@dataclass
-class BatchOrder:
-    """The sampler: row numbers in the order of `optimiser_batches`; the data loader tells it the epoch."""
+def micro_size(batch_size: int, micro_batch: int, processes: int) -> int:
+    """Rows of a forward pass: at most `micro_batch`, and such that they divide a process's share of a batch."""
+    share = math.ceil(batch_size / processes)
+    return max(size for size in range(1, min(micro_batch, share) + 1) if share % size == 0)
 
-    lengths: Sequence[int]
-    batch_size: int
-    seed: int
-    epoch: int = 0
 
-    def set_epoch(self, epoch: int) -> None:
-        """Called by accelerate before each epoch, also when a run is resumed in the middle of one."""
-        self.epoch = epoch
+@dataclass(frozen=True)
+class Dealt:
+    """The batch sampler of one of several processes: for every optimiser step of the plan, `passes` micro-batches
+    of at most `micro` row numbers.
+
+    A batch is dealt so that each of its rows is in just one micro-batch of one process, those of like length
+    together. Where rows run short, a pass takes the `filler`, a row that weighs nothing: every process makes as
+    many passes as the others, without which they would wait for each other for ever."""
+
+    plan: Sequence[Sequence[int]]
+    micro: int
+    passes: int
+    filler: int
+    processes: int = 1
+    rank: int = 0
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return len(self.plan) * self.passes
 
-    def __iter__(self) -> Iterator[int]:
-        for batch in optimiser_batches(self.lengths, self.batch_size, self.seed, self.epoch):
-            yield from batch
+    def __iter__(self) -> Iterator[list[int]]:
+        for batch in self.plan:
+            size = min(self.micro, math.ceil(len(batch) / self.processes))
+            cut = [list(batch[start : start + size]) for start in range(0, len(batch), size)]
+            mine = cut[self.rank :: self.processes]
+            yield from mine
+            yield from [[self.filler]] * (self.passes - len(mine))
+
+
+def with_filler(dataset: Any) -> Any:
+    """The rows and, as the last, one that weighs nothing: the beginning of the first."""
+    first = dataset[0]
+    short = {name: values[:2] for name, values in first.items()}
+    filler = {**short, "labels": [IGNORED, first["input_ids"][1]], "weights": [0.0, 0.0]}
+    if "seq_lengths" in first:
+        filler["seq_lengths"] = [2]
+    return dataset.add_item(filler)
 
 
 def collate(rows: Sequence[dict[str, Any]], pad_id: int) -> dict[str, torch.Tensor]:
@@ -93,10 +117,11 @@ class WeightedSft(SFTTrainer):
 
     loss_is_scaled_for_ga = True
 
-    def __init__(self, *args: Any, lengths: Sequence[int], watch: Watch, **kwargs: Any):
-        """`lengths` are the rows' tokens; `watch(step, values)` is told of every optimiser step."""
+    def __init__(self, *args: Any, plan: Sequence[Sequence[int]], watch: Watch, **kwargs: Any):
+        """`plan` are the rows of every optimiser step; the data sets end with a filler row (`with_filler`).
+        `watch(step, values)` is told of every optimiser step and every measurement of the held-out rows."""
         super().__init__(*args, **kwargs)
-        self._lengths, self._watch = lengths, watch
+        self._plan, self._watch = plan, watch
         self._step_began = 0.0
         self._scored: torch.Tensor | None = None
         self.remove_callback(PrinterCallback)
@@ -108,25 +133,72 @@ class WeightedSft(SFTTrainer):
         return (inputs[0][self._scored].unsqueeze(0), *inputs[1:])
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """This micro-batch's share of its batch's loss; `num_items_in_batch` is that one's summed weights."""
+        """This micro-batch's share of its batch's loss; `num_items_in_batch` is the summed weights of the batch over
+        all processes. Gradients are averaged over processes, so that the share is multiplied by their number."""
+        loss = self._weighted_sum(model, inputs) / num_items_in_batch
+        return loss * self.accelerator.num_processes if self.accelerator.num_processes > 1 else loss
+
+    def _weighted_sum(self, model, inputs) -> torch.Tensor:
+        """The sum of weight x loss over a micro-batch's trained tokens."""
         labels, weights = inputs.pop("labels")[:, 1:], inputs.pop("weights")[:, 1:]
         trained = labels != IGNORED
         self._scored = pad(trained, (0, 1))
         logits = model(**inputs, use_cache=False).logits[0]
         losses = cross_entropy(logits.float(), labels[trained], reduction="none")
-        return (losses * weights[trained]).sum() / num_items_in_batch
+        return (losses * weights[trained]).sum()
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         """One optimiser step's micro-batches and their summed weights (transformers would count labels)."""
         self._step_began = time.perf_counter()
         batches = list(islice(epoch_iterator, num_batches))
-        return batches, sum(float(batch["weights"].sum(dtype=torch.float64)) for batch in batches)
+        return batches, self._total(
+            sum(float(batch["weights"].sum(dtype=torch.float64)) for batch in batches)
+        )
+
+    def _total(self, value: float) -> float:
+        """The sum of a value over all processes."""
+        if self.accelerator.num_processes == 1:
+            return value
+        mine = torch.tensor([value], dtype=torch.float64, device=self.accelerator.device)
+        return float(self.accelerator.gather(mine).sum())
+
+    def get_train_dataloader(self) -> DataLoader:
+        """This process's micro-batches of the whole training as one pass; not prepared by accelerate, which would
+        double rows to make the processes' shares equal."""
+        return self._loader(self.train_dataset, self._plan, self.args.gradient_accumulation_steps)
+
+    def _loader(self, dataset: Any, plan: Sequence[Sequence[int]], passes: int) -> DataLoader:
+        processes, rank = self.accelerator.num_processes, self.accelerator.process_index
+        micro = self.args.per_device_train_batch_size
+        return DataLoader(
+            dataset,
+            batch_sampler=Dealt(plan, micro, passes, len(dataset) - 1, processes, rank),
+            collate_fn=self.data_collator,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """The weighted mean loss of the held-out rows, computed as that of a batch, as `eval_loss`."""
+        rows = list(range(len(self.eval_dataset) - 1))
+        share = self.args.per_device_train_batch_size * self.accelerator.num_processes
+        loss = weight = 0.0
+        self.model.eval()
+        for batch in self._loader(self.eval_dataset, [rows], math.ceil(len(rows) / share)):
+            weight += float(batch["weights"].sum(dtype=torch.float64))
+            with torch.no_grad(), self.compute_loss_context_manager():
+                loss += float(self._weighted_sum(self.model_wrapped, self._prepare_inputs(batch)))
+        self.model.train()
+        metrics = {"eval_loss": self._total(loss) / self._total(weight)}
+        self.log(dict(metrics))
+        self._watch(self.state.global_step, {"validation_loss": metrics["eval_loss"]})
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Pass an optimiser step's values on, with its `seconds`. Raises `StageFailed` when the loss is no
         number, before a checkpoint of such weights is written."""
         super().log(logs, start_time)
-        if "loss" not in logs:  # the summary at the end of training
+        if "loss" not in logs:  # a measurement, or the summary at the end of training
             return
         if not math.isfinite(logs["loss"]):
             raise StageFailed(
@@ -143,7 +215,3 @@ class WeightedSft(SFTTrainer):
 
     def _send_telemetry(self) -> None:
         """None: TRL would report the kind of model and data to its makers."""
-
-    def _get_train_sampler(self, train_dataset=None) -> BatchOrder:
-        batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return BatchOrder(self._lengths, batch_size, self.args.seed)

@@ -9,13 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from models import SENTENCES, tiny_model
+from models import tiny_model
+from training_jobs import SMALL, fit, job_in, tiny_config, training_rows, weights_of
 
-from lpd_core.config import ModelConfig, MStepConfig
+from lpd_core.config import MStepConfig
 from lpd_core.errors import ConfigError, StageFailed, UserError
 from lpd_core.events import Measured, Progress, StageStarted, Warned
 from lpd_core.model_files import last_whole_checkpoint, model_digest
-from lpd_core.types import TrainingJob, TrainingResult, TrainingRow
+from lpd_core.types import TrainingResult, TrainingRow
 
 TESTS = Path(__file__).parent
 
@@ -23,59 +24,6 @@ TESTS = Path(__file__).parent
 @pytest.fixture(scope="module")
 def base(tmp_path_factory) -> Path:
     return tiny_model(tmp_path_factory.mktemp("base"))
-
-
-def training_rows(count: int) -> tuple[TrainingRow, ...]:
-    """Rows of different lengths, texts and weights."""
-    words = " ".join(SENTENCES).split()
-    rows = []
-    for n in range(count):
-        principle = " ".join(words[n : n + 3 + n % 3])
-        response = " ".join(words[2 * n % 40 : 2 * n % 40 + 4 + 5 * n % 13])
-        turns = (
-            words[n],
-            " ".join(words[: 1 + n % 5]),
-            "Name it.",
-            principle,
-            f"Rewrite: {principle}",
-            response,
-        )
-        roles = ["user", "assistant"] * 3
-        messages = tuple({"role": role, "content": text} for role, text in zip(roles, turns, strict=True))
-        rows.append(TrainingRow(f"p{n}", 0, principle, messages, (3, 5), weight=1.0 + n % 2))
-    return tuple(rows)
-
-
-def job_in(folder: Path, base: Path, rows: tuple[TrainingRow, ...], seed: int = 7) -> TrainingJob:
-    return TrainingJob(rows, str(base), str(folder / "out"), str(folder / "work"), seed)
-
-
-SMALL = {"learning_rate": 1e-3, "batch_size": 6, "micro_batch": 3, "threads": 1}
-
-
-def tiny_config(base: Path | str, max_length: int = 512) -> ModelConfig:
-    return ModelConfig(path=str(base), device="cpu", max_length=max_length)
-
-
-def fit(job: TrainingJob, max_length: int = 512, stop_at: int = 0, **settings) -> tuple[TrainingResult, list]:
-    """Train with small settings, overlaid by `settings`, raising after step `stop_at`; result and events."""
-    from lpd_core.training import SupervisedTrainer
-
-    events: list = []
-
-    def emit(event) -> None:
-        events.append(event)
-        if isinstance(event, Progress) and event.done == stop_at:
-            raise RuntimeError("stopped by the test")
-
-    config = MStepConfig(**{**SMALL, "epochs": 1, **settings})
-    return SupervisedTrainer(config, tiny_config(job.model_in, max_length), 2).train(job, emit), events
-
-
-def weights_of(folder: Path) -> dict:
-    from safetensors.torch import load_file
-
-    return load_file(folder / "model.safetensors")
 
 
 def segment_losses(base: Path, row: TrainingRow) -> list:
@@ -143,7 +91,8 @@ def test_training_lowers_the_loss_and_changes_the_weights(base, tmp_path):
     assert isinstance(first, Measured) and (first.step, first.name) == (1, "loss")
     assert isinstance(last, Progress) and (last.done, last.total) == (12, 12)
     names = {e.name for e in events if isinstance(e, Measured)}
-    assert names == {"loss", "grad_norm", "learning_rate", "tokens_per_second"}
+    assert names == {"loss", "grad_norm", "learning_rate", "tokens", "tokens_per_second"}
+    assert events[-2].name == "tokens" and events[-2].value == result.tokens
 
 
 def test_the_trained_model_keeps_its_settings_and_its_template(base, tmp_path):

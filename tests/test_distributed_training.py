@@ -1,0 +1,147 @@
+"""Training in two processes on the CPU, through `accelerate launch`: the same steps, loss and rows as in one."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from models import tiny_model
+from training_jobs import SMALL, fit, job_in, tiny_config, training_rows, weights_of
+
+from lpd_core.config import MStepConfig
+from lpd_core.errors import ConfigError
+from lpd_core.events import Measured, Progress, StageStarted
+from lpd_core.launch import planned_launch
+
+TESTS = Path(__file__).parent
+LONG = {"epochs": 4, "save_steps": 2}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def alone(base, tmp_path_factory):
+    return fit(job_in(tmp_path_factory.mktemp("alone"), base, training_rows(10)), **LONG)
+
+
+def losses_of(events) -> dict[int, float]:
+    return {e.step: e.value for e in events if isinstance(e, Measured) and e.name == "loss"}
+
+
+def test_two_processes_train_on_the_same_steps_as_one_and_leave_a_checkpoint_that_loads(
+    base, alone, tmp_path
+):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    one, events_of_one = alone
+    two, events = fit(job_in(tmp_path, base, training_rows(10)), processes=2, **LONG)
+    assert (two.steps, two.tokens, two.trained_tokens) == (one.steps, one.tokens, one.trained_tokens)
+    assert len([e for e in events if isinstance(e, Measured) and e.name == "loss"]) == one.steps == 8
+    assert losses_of(events) == pytest.approx(losses_of(events_of_one), rel=1e-4)
+    before, apart = weights_of(Path(one.model_out)), weights_of(Path(two.model_out))
+    assert max((before[name] - apart[name]).abs().max().item() for name in before) < 1e-4
+    tokenizer = AutoTokenizer.from_pretrained(two.model_out)
+    model = AutoModelForCausalLM.from_pretrained(two.model_out)
+    assert model.generate(**tokenizer("Name it.", return_tensors="pt"), max_new_tokens=3).shape[1] > 3
+
+
+def die_at(step: int, folder: str, base: str) -> None:
+    """Train in two processes, and be killed -9 right after a step; runs in a process of its own."""
+    from lpd_core.training import SupervisedTrainer
+
+    def emit(event) -> None:
+        if isinstance(event, Progress) and event.done == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    job = job_in(Path(folder), Path(base), training_rows(10))
+    config = MStepConfig(**SMALL, processes=2, epochs=40, save_steps=2)
+    SupervisedTrainer(config, tiny_config(base), 2).train(job, emit)
+
+
+def workers_of(folder: Path) -> list[psutil.Process]:
+    found = psutil.process_iter(["cmdline"])
+    return [p for p in found if any(str(folder) in part for part in p.info["cmdline"] or [])]
+
+
+def test_a_killed_stage_takes_its_processes_along_and_a_resume_goes_on_from_their_checkpoint(base, tmp_path):
+    code = f"from test_distributed_training import die_at; die_at(5, {str(tmp_path)!r}, {str(base)!r})"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=TESTS, env={**os.environ, "PYTHONPATH": ".."})
+    assert ended.returncode == -signal.SIGKILL
+    deadline = time.monotonic() + 60
+    while workers_of(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert workers_of(tmp_path) == []
+    result, events = fit(job_in(tmp_path, base, training_rows(10)), processes=2, epochs=40, save_steps=2)
+    started = next(e for e in events if isinstance(e, StageStarted))
+    assert started.done >= 4 and started.done % 2 == 0 and result.steps == 80
+
+
+def test_a_distributed_type_that_does_not_run_is_refused_in_one_line(base, tmp_path):
+    file = tmp_path / "fsdp.yaml"
+    file.write_text("distributed_type: FSDP\nuse_cpu: true\nnum_machines: 1\nmixed_precision: 'no'\n")
+    with pytest.raises(ConfigError, match="asks for FSDP on 2 processes, but accelerate runs") as told:
+        fit(job_in(tmp_path, base, training_rows(3)), processes=2, accelerate_config=str(file))
+    assert "\n" not in str(told.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_settings_that_cannot_be_launched_are_refused_before_anything_starts(tmp_path):
+    with pytest.raises(ConfigError, match=r"is no file; .*multi_cpu"):
+        planned_launch(MStepConfig(processes=2, accelerate_config="multi-cpu"), "cpu")
+    with pytest.raises(ConfigError, match="'fsdp2' runs on GPUs, the model on cpu; take multi_cpu"):
+        planned_launch(MStepConfig(processes=2, accelerate_config="fsdp2"), "cpu")
+    with pytest.raises(ConfigError, match="lora_rank cannot be merged where FSDP spreads"):
+        planned_launch(MStepConfig(processes=2, accelerate_config="fsdp2", lora_rank=4), "cuda")
+    bare = tmp_path / "bare.yaml"
+    bare.write_text("num_processes: 2\n")
+    with pytest.raises(ConfigError, match="has no distributed_type"):
+        planned_launch(MStepConfig(accelerate_config=str(bare)), "cpu")
+    assert planned_launch(MStepConfig(), "cuda") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("multi_gpu", "MULTI_GPU"),
+        ("fsdp2", "FSDP"),
+        ("deepspeed_zero2", "DEEPSPEED"),
+        ("deepspeed_zero3", "DEEPSPEED"),
+    ],
+)
+def test_every_shipped_configuration_is_one_that_accelerate_reads(name, kind):
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    launch = planned_launch(MStepConfig(processes=2, accelerate_config=name), "cuda")
+    assert launch.kind == kind
+    assert load_config_from_file(str(launch.file)).distributed_type == kind
+
+
+@given(
+    sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4),
+    micro_batch=st.integers(1, 9),
+    processes=st.integers(1, 5),
+)
+def test_every_row_of_a_batch_is_dealt_to_one_process_once(sizes, micro_batch, processes):
+    from math import ceil
+
+    from lpd_core.weighted_sft import Dealt, micro_size
+
+    plan = [list(range(10 * n, 10 * n + size)) for n, size in enumerate(sizes)]
+    micro = micro_size(9, micro_batch, processes)
+    passes = ceil(9 / (micro * processes))
+    dealt = [list(Dealt(plan, micro, passes, -1, processes, rank)) for rank in range(processes)]
+    assert all(len(mine) == passes * len(plan) for mine in dealt)
+    for step, batch in enumerate(plan):
+        own = [mine[step * passes : (step + 1) * passes] for mine in dealt]
+        rows = [row for mine in own for pass_ in mine for row in pass_]
+        assert sorted(row for row in rows if row >= 0) == batch
+        assert all(len(pass_) <= micro for mine in own for pass_ in mine)
