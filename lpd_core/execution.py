@@ -22,6 +22,7 @@ from lpd_core.config import PROJECT, RunConfig
 from lpd_core.errors import Interrupted, LpdError, StageFailed, UserError
 from lpd_core.events import StageFinished
 from lpd_core.loop import STAGES
+from lpd_core.model_card import write_card
 from lpd_core.parts import Parts
 from lpd_core.prompts import load_templates
 from lpd_core.stage import Stage
@@ -102,6 +103,8 @@ class Execution:
         if stage.name == "evaluate":
             values |= {"status": "finished", "finished_at": _now()}
         run_table.set_iteration(self.store, stage.run_id, stage.iteration, values)
+        if stage.iteration and stage.name in ("m_step", "evaluate"):
+            write_card(self.store, self.folder, stage.iteration)
         mirror.keep_run(self.store, stage.run_id, "iterations", "segments")
 
     def _run_processes(self, name: str, iteration: int) -> None:

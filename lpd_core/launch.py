@@ -96,6 +96,11 @@ def planned_launch(config: MStepConfig, device: str) -> Launch | None:
             f"m_step.accelerate_config = {file.stem!r} runs {'on the CPU' if on_cpu else 'on GPUs'}, the model on "
             f"{device}; take {wanted}, or set model.device"
         )
+    if on_cpu and kind in SHARDED:
+        raise ConfigError(
+            f"{file} asks for {kind} on the CPU, where accelerate runs none; set m_step.accelerate_config = "
+            '"multi_cpu"'
+        )
     if kind in SHARDED and config.lora_rank:
         raise ConfigError(
             f"m_step.lora_rank cannot be merged where {kind} spreads the weights; set m_step.accelerate_config = "

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,7 @@ def _check_settings(report: Preflight, config: RunConfig) -> None:
         report.error(f"data.shifted names {', '.join(sorted(taken))}", "choose another name for that set")
     if not scripted:
         report.guard(_check_device, config.model.device)
+        report.guard(_check_training, config)
     if config.e_step.seed_share and not config.e_step.seeds:
         report.error("e_step.seed_share needs principles", "name a file in e_step.seeds")
     if scripted and config.cluster.label == "perplexity":
@@ -194,6 +196,21 @@ def _check_device(name: str) -> None:
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not there.get(name, True):
         raise UserError(f"model.device = {name!r}, but this machine has none; choose auto or cpu")
+
+
+def _check_training(config: RunConfig) -> None:
+    """The M-step's processes and tracker, before hours have gone into mining."""
+    from lpd_core.launch import planned_launch
+    from lpd_core.samplers.checkpoint import choose_device
+
+    settings = config.m_step
+    launch = planned_launch(settings, choose_device(config.model.device).type)
+    wanted = {settings.report_to: "m_step.report_to"} if settings.report_to != "none" else {}
+    if launch and launch.kind == "DEEPSPEED":
+        wanted["deepspeed"] = "m_step.accelerate_config"
+    for package, setting in wanted.items():
+        if find_spec(package) is None:
+            raise UserError(f"{setting} needs the package {package}; install it with pip install {package}")
 
 
 def _check_storage(report: Preflight, store: Store, config: RunConfig) -> None:

@@ -118,11 +118,10 @@ class SupervisedTrainer:
             print(show_row(tokenizer, job.rows), flush=True)
         done = int(checkpoint.name.removeprefix("checkpoint-")) if checkpoint else 0
         emit(StageStarted(self.iteration, STAGE, len(work.plan), "steps", done))
-        with boundary(StageFailed, f"train {job.model_out}"):
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-            result = self._result(job, work, trainer.state, time.perf_counter() - began)
-            trainer.model.generation_config = generation
-            self._save(trainer, tokenizer, result, digest)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        result = self._result(job, work, trainer.state, time.perf_counter() - began)
+        trainer.model.generation_config = generation
+        self._save(trainer, tokenizer, result, digest)
 
     def _result(self, job: TrainingJob, work: Workload, state: Any, seconds: float) -> TrainingResult:
         losses = [entry["loss"] for entry in state.log_history if "loss" in entry]

@@ -10,9 +10,10 @@ import os
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
-from lpd_core.errors import LpdError
+from lpd_core.errors import LpdError, StageFailed, boundary
 from lpd_core.events import Event, to_line
 from lpd_core.launch import EVENTS, FAILURE, LAUNCHER, Assignment, check_distributed
 
@@ -33,16 +34,12 @@ def main(path: Path) -> int:
             with (path.parent / EVENTS).open("a", encoding="utf-8") as file:
                 file.write(to_line(event, time.time()) + "\n")
 
+    check = partial(check_distributed, kind=assignment.kind, processes=assignment.config.processes)
     trainer = SupervisedTrainer(assignment.config, assignment.model, assignment.iteration)
     checkpoint = Path(assignment.checkpoint) if assignment.checkpoint else None
     try:
-        trainer.fit(
-            assignment.job,
-            assignment.digest,
-            checkpoint,
-            emit,
-            lambda accelerator: check_distributed(accelerator, assignment.kind, assignment.config.processes),
-        )
+        with boundary(StageFailed, f"train {assignment.job.model_out}"):
+            trainer.fit(assignment.job, assignment.digest, checkpoint, emit, check)
     except LpdError as cause:
         print(f"error: {cause}", file=sys.stderr, flush=True)
         told = json.dumps({"kind": type(cause).__name__, "message": str(cause)})

@@ -33,7 +33,7 @@ COMMANDS = (
         for name in ("run", "resume", "stop", "approve", "check", "status", "list", "report", "sql", "doctor")
     ]
     + [["data", name] for name in ("import", "list", "show")]
-    + [["export", name] for name in ("sft", "preferences", "candidates", "report")]
+    + [["export", name] for name in ("sft", "preferences", "candidates", "report", "model")]
     + [
         ["constitution", name]
         for name in [

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import tiny_model
 from training_jobs import SMALL, fit, job_in, tiny_config, training_rows, weights_of
@@ -85,10 +85,12 @@ def test_a_killed_stage_takes_its_processes_along_and_a_resume_goes_on_from_thei
     assert started.done >= 4 and started.done % 2 == 0 and result.steps == 80
 
 
-def test_a_distributed_type_that_does_not_run_is_refused_in_one_line(base, tmp_path):
-    file = tmp_path / "fsdp.yaml"
-    file.write_text("distributed_type: FSDP\nuse_cpu: true\nnum_machines: 1\nmixed_precision: 'no'\n")
-    with pytest.raises(ConfigError, match="asks for FSDP on 2 processes, but accelerate runs") as told:
+def test_processes_that_accelerate_silently_does_not_start_are_missed_in_one_line(base, tmp_path):
+    file = tmp_path / "cpu.yaml"
+    file.write_text("distributed_type: MULTI_CPU\nuse_cpu: true\nnum_machines: 1\nmixed_precision: 'no'\n")
+    with pytest.raises(
+        ConfigError, match="asks for MULTI_CPU on 2 processes, but accelerate runs NO on 1"
+    ) as told:
         fit(job_in(tmp_path, base, training_rows(3)), processes=2, accelerate_config=str(file))
     assert "\n" not in str(told.value)
     assert not (tmp_path / "out").exists()
@@ -101,6 +103,10 @@ def test_settings_that_cannot_be_launched_are_refused_before_anything_starts(tmp
         planned_launch(MStepConfig(processes=2, accelerate_config="fsdp2"), "cpu")
     with pytest.raises(ConfigError, match="lora_rank cannot be merged where FSDP spreads"):
         planned_launch(MStepConfig(processes=2, accelerate_config="fsdp2", lora_rank=4), "cuda")
+    spread = tmp_path / "fsdp.yaml"
+    spread.write_text("distributed_type: FSDP\nuse_cpu: true\n")
+    with pytest.raises(ConfigError, match="asks for FSDP on the CPU, where accelerate runs none"):
+        planned_launch(MStepConfig(processes=2, accelerate_config=str(spread)), "cpu")
     bare = tmp_path / "bare.yaml"
     bare.write_text("num_processes: 2\n")
     with pytest.raises(ConfigError, match="has no distributed_type"):
@@ -125,6 +131,7 @@ def test_every_shipped_configuration_is_one_that_accelerate_reads(name, kind):
     assert load_config_from_file(str(launch.file)).distributed_type == kind
 
 
+@settings(deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4),
     micro_batch=st.integers(1, 9),

@@ -1,4 +1,4 @@
-"""export sft, preferences, candidates, report."""
+"""export sft, preferences, candidates, report, model."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import typer
 
 from lpd_core.cli.options import Json, Run
 from lpd_core.cli.output import show
+from lpd_core.errors import UserError
 from lpd_core.exports import export_rows, write_rows
 from lpd_core.store import Store
 
-app = typer.Typer(no_args_is_help=True, help="Write a run's rows or report to a file.")
+app = typer.Typer(no_args_is_help=True, help="Write a run's rows, report or model.")
 Out = Annotated[Path, typer.Argument(help="The file to write: .jsonl or .parquet.")]
 Iteration = Annotated[Optional[int], typer.Option(help="Of this iteration only.")]  # noqa: UP045
 
@@ -58,6 +59,28 @@ def report(
     found = run_report(store, store.run(run_id).run_id)
     write_text(out, render_html(found, _examples(store, found)))
     show({"file": str(out)}, json_, f"wrote {out}")
+
+
+@app.command("model", epilog="Example: python -m lpd_core export model last 2 --to my-model")
+def model(
+    run_id: Run,
+    iteration: Annotated[int, typer.Argument(help="The iteration that trained it.")],
+    to: Annotated[Optional[Path], typer.Option(help="Copy it to this folder.")] = None,  # noqa: UP045
+    push: Annotated[Optional[str], typer.Option(help="Push it to owner/name; $HF_TOKEN must be set.")] = None,  # noqa: UP045
+    public: Annotated[bool, typer.Option("--public", help="Make a new repository public.")] = False,
+    json_: Json = False,
+) -> None:
+    """A trained checkpoint with its card, copied to a folder or pushed to the hub."""
+    from lpd_core.model_export import copy_model, exported_model, push_model
+
+    if (to is None) == (push is None):
+        raise UserError("say where the model goes: either --to FOLDER or --push owner/name")
+    store = Store()
+    checkpoint = exported_model(store, store.run(run_id), iteration)
+    if to is not None:
+        copy_model(checkpoint, to)
+    address = str(to) if push is None else push_model(checkpoint, push, public)
+    show({"model": address}, json_, f"wrote {address}")
 
 
 def _examples(store: Store, found: dict[str, Any]) -> list[dict[str, Any]]:

@@ -87,6 +87,20 @@ def runs_using(store: Store, dataset_id: str) -> list[str]:
     return [row["run_id"] for row in rows]
 
 
+def datasets_of_run(store: Store, run_id: str, iteration: int) -> list[dict[str, Any]]:
+    """The data sets a run has used up to an iteration: name, licence, source, prompts mined and measured."""
+    return store.database.query(
+        """with used as (
+               select prompt_id, bool_or(benchmark = 'train') mined from assignments
+               where run_id = ? and iteration <= ? group by prompt_id)
+           select d.dataset_id, d.name, d.license, d.source, count(*) filter (where u.mined) mined,
+                  count(*) filter (where not u.mined) measured
+           from used u join prompts p using (prompt_id) join datasets d using (dataset_id)
+           group by all order by d.name, d.dataset_id""",
+        [run_id, iteration],
+    )
+
+
 def delete_dataset(store: Store, dataset_id: str) -> int:
     """Take a data set and its prompts out; returns the prompts deleted. All or none.
 
