@@ -233,5 +233,5 @@ def test_a_loss_that_is_no_number_fails_without_a_model(base, tmp_path):
 
 def test_a_launch_of_several_processes_is_refused(base, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ConfigError, match="one process"):
+    with pytest.raises(ConfigError, match="launches its own processes"):
         fit(job_in(tmp_path, base, training_rows(3)))
