@@ -212,11 +212,11 @@ def show_members(look: Looking, near: list[dict[str, Any]] | None) -> None:
         selection_mode="single-row",
         key=f"principles.members.{hash((look.place, look.selected, look.text, near is not None, len(rows)))}",
         column_config={
-            "Principle": st.column_config.TextColumn(width=185),
+            "Principle": st.column_config.TextColumn(width=190),
             "Cluster": st.column_config.TextColumn(width=58),
             "Used": st.column_config.NumberColumn(width=52, help="Trajectories that state it"),
             last: st.column_config.NumberColumn(
-                width=80,
+                width=74,
                 format="%.3f",
                 help="Cosine similarity" if near is not None else "Cosine distance to its cluster's mean",
             ),
@@ -304,7 +304,7 @@ def show_iteration(run: str, iteration: int) -> None:
     look = Looking(run, iteration, embedder, labels, selection.current(place, labels), words)
     show_selection(look)
     near = nearest(look, "" if words else text)
-    drawn, listed = st.columns([3, 2], gap="medium")
+    drawn, listed = st.columns([5, 4], gap="medium")
     with drawn:
         show_map(look, points)
     with listed:

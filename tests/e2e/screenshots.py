@@ -15,8 +15,6 @@ from playwright.sync_api import Page, sync_playwright
 from tests.e2e.server import CHROMIUM, FLAGS, PROJECT, Server, settle
 
 PAGES = sorted(path.stem for path in (PROJECT / "pages").glob("*.py"))
-REVIEWED = {"constitution"}
-"""Pages that are shown for the run that waits for a person; the others for the finished one."""
 
 
 def make_home(home: Path) -> None:
@@ -34,26 +32,57 @@ def make_home(home: Path) -> None:
 
 
 def addresses(home: Path) -> dict[str, str]:
-    """The path and query of each page's picture."""
+    """The path and query of each page's picture: the finished run, at the gate the one that waits."""
     from lpd_core.store import Store
 
     store = Store(home)
-    states = {run: store.run(run).state() for run in store.run_ids()}
-    finished = [run for run, state in states.items() if state.status == "finished"]
-    waiting = [run for run, state in states.items() if state.status == "awaiting_review"]
-    found = {}
-    for page in PAGES:
-        run = (waiting if page in REVIEWED else finished) or list(states)
-        query = f"?run={run[-1]}" if run else ""
-        found[page] = f"{'' if page == 'home' else page}{query}"
-    return found
+    states = {run: store.run(run).state().status for run in store.run_ids()}
+    finished = next((run for run, status in states.items() if status == "finished"), "")
+    waiting = next((run for run, status in states.items() if status == "awaiting_review"), finished)
+    first = store.database.query(
+        "select prompt_id from candidates where run_id = ? and iteration = 1 and selected order by gain desc limit 1",
+        [finished],
+    )
+    queries = {
+        "constitution": f"?run={waiting}&iteration=1&entry=1.2",
+        "principles": f"?run={finished}&iteration=1",
+        "trajectories": f"?run={finished}&iteration=1&prompt={first[0]['prompt_id']}" if first else "",
+    }
+    return {
+        page: f"{'' if page == 'home' else page}{queries.get(page, f'?run={finished}' if finished else '')}"
+        for page in PAGES
+    }
 
 
-def take(page: Page, url: str, target: Path) -> None:
+def generate(page: Page) -> None:
+    """A held-out prompt answered by both sides of the playground, with their names."""
+    main = page.locator("[data-testid=stMain]")
+    main.get_by_text("Held-out prompt", exact=True).click()
+    settle(page)
+    main.get_by_text("Blind", exact=True).click()
+    settle(page)
+    main.get_by_role("button", name="Generate").click()
+    main.locator(".lpd-diff").nth(1).wait_for(timeout=120_000)
+    settle(page)
+
+
+def await_checks(page: Page) -> None:
+    """The end of the checks that Launch makes in the background."""
+    page.get_by_text("Checking the data").first.wait_for(state="detached", timeout=180_000)
+    settle(page)
+
+
+PREPARE = {"playground": generate, "launch": await_checks}
+"""What is done on a page before its picture is taken."""
+
+
+def take(page: Page, url: str, name: str, target: Path) -> None:
     """One picture of the whole page once it has settled."""
     page.goto(url)
     settle(page)
+    PREPARE.get(name, settle)(page)
     page.wait_for_timeout(1500)  # charts draw after the script has run
+    page.locator("[data-testid=stSpinner]").first.wait_for(state="detached", timeout=120_000)
     height = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
     page.set_viewport_size({"width": page.viewport_size["width"], "height": min(max(800, height), 2400)})
     page.wait_for_timeout(700)
@@ -92,7 +121,7 @@ def shoot(server: Server, wanted: dict[str, str], options: argparse.Namespace) -
                     viewport={"width": options.width, "height": 800}, color_scheme=theme
                 )
                 target = options.out / f"{name}-{theme}.png"
-                take(context.new_page(), f"{server.url}/{wanted[name]}", target)
+                take(context.new_page(), f"{server.url}/{wanted[name]}", name, target)
                 context.close()
                 print(target)
         browser.close()
