@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
@@ -29,13 +30,41 @@ def evaluate(
     config: ConfigFile = None,
     set_: Settings = None,
     seeds: Seeds = "1,2,3",
+    benchmark: Annotated[str, typer.Option(help="The held-out set.")] = "test",
+    judge: Annotated[
+        bool,
+        typer.Option("--judge", help="Ask the judge of scoring.judge too; the run's own M_0 by default."),
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, help="Most prompts that the judge sees.")] = 40,
+    entries: Annotated[
+        int, typer.Option(min=0, help="Most principles that the judge tests by themselves.")
+    ] = 8,
+    ifeval: Annotated[
+        Optional[Path], typer.Option("--ifeval", help="IFEval's prompts (JSONL): answer and check them.")  # noqa: UP045
+    ] = None,
     json_: Json = False,
 ) -> None:
-    """With --preset: run base, Self-Refine, STaR, SFT on gold, STaPLe and constrained over the seeds (what is there
-    is reused, what was cut off goes on) and print their table."""
-    if run_id is not None:
-        raise UserError("give a preset, for instance --preset demo-table")
-    _table(preset, config, set_, _numbers(seeds), json_)
+    """Of a run: win rates from step to step, the constitution's quality, each principle's strength; with --judge by a
+    judge too. With --preset: run base, Self-Refine, STaR, SFT on gold, STaPLe and constrained over the seeds (what is
+    there is reused, what was cut off goes on) and print their table."""
+    if run_id is None:
+        _table(preset, config, set_, _numbers(seeds), json_)
+        return
+    if preset is not None or config is not None:
+        raise UserError("evaluate takes a run or a preset, not both")
+    from lpd_core.measuring import Request, measure_run
+    from lpd_core.measuring_text import tables
+
+    wanted = Request(benchmark, judge, limit, entries, ifeval)
+    store = Store()
+    found = measure_run(
+        store, store.run(run_id), wanted, set_ or (), tell=lambda line: print(line, file=sys.stderr)
+    )
+    show(found, json_, "\n\n".join(_drawn(tables(found))))
+
+
+def _drawn(parts) -> list[str]:
+    return [part if isinstance(part, str) else table(part[1], part[0]) for part in parts]
 
 
 def _numbers(seeds: str) -> list[int]:

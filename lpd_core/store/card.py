@@ -60,7 +60,8 @@ _CANDIDATES = """
 def _heldout(store: Store, where: dict[str, Any]) -> list[dict[str, Any]]:
     rows = store.database.query(
         """select benchmark, draft, principle, response, score, draft_score, verdict from evaluations
-           where run_id = $run and iteration = $t and prompt_id = $prompt order by benchmark, system, sample""",
+           where run_id = $run and iteration = $t and prompt_id = $prompt and benchmark not like 'judge:%'
+           order by benchmark, system, sample""",
         where,
     )
     return [{**row, "right": json.loads(row.pop("verdict") or "{}").get("right")} for row in rows]
@@ -81,7 +82,7 @@ def elsewhere(store: Store, prompt_id: str) -> list[dict[str, Any]]:
                                                and d.prompt_id = $prompt
                union all
                select run_id, iteration, benchmark, draft_score, score, principle, null, null
-               from evaluations where prompt_id = $prompt)
+               from evaluations where prompt_id = $prompt and benchmark not like 'judge:%')
            select u.* replace (left(u.principle, 400) as principle) from uses u left join runs r using (run_id)
            order by r.created_at desc, u.run_id, u.iteration, used limit $most""",
         {"prompt": prompt_id, "most": ELSEWHERE},

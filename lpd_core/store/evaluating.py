@@ -1,0 +1,58 @@
+"""What the measurements read of a run: held-out answers with their texts, candidates by principle, judged pairs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lpd_core.store import runs
+
+if TYPE_CHECKING:
+    from lpd_core.store import RunFolder, Store
+
+
+def heldout_answers(
+    store: Store, run_id: str, iteration: int, benchmark: str, limit: int = 100_000
+) -> list[dict[str, Any]]:
+    """The answers of M_t to a held-out set, by prompt: messages, gold, dataset, y1, z, y2 and their scores."""
+    rows = store.database.query(
+        """select e.prompt_id, p.messages, p.gold, p.dataset_id, e.draft, e.principle, e.response,
+                  e.draft_score, e.score
+           from evaluations e join prompts p using (prompt_id)
+           where e.run_id = ? and e.iteration = ? and e.benchmark = ? and e.sample = 0
+           order by e.prompt_id limit ?""",
+        [run_id, iteration, benchmark, limit],
+    )
+    return [{**row, "messages": tuple(json.loads(row["messages"]))} for row in rows]
+
+
+def gains_by_principle(store: Store, run_id: str, iteration: int) -> list[dict[str, Any]]:
+    """Every scored candidate of an iteration: its prompt, its principle's id and what it gained over the draft."""
+    return store.database.query(
+        """select prompt_id, principle_id, gain from candidates
+           where run_id = ? and iteration = ? and gain is not null and principle_id is not null
+           order by prompt_id, sample""",
+        [run_id, iteration],
+    )
+
+
+def keep_judged(
+    store: Store, folder: RunFolder, iteration: int, name: str, rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """Keep judged pairs as rows of `evaluations`, in a segment of the run, as every result is; `name` tells the
+    measurement apart from others, and the same one is kept once."""
+    keyed = [{"run_id": folder.run_id, "iteration": iteration, "sample": 0, **row} for row in rows]
+    folder.write_segment(iteration, f"judged_{name}", 0, {"evaluations": keyed})
+    runs.ingest(store, folder)
+
+
+def judged_rows(store: Store, run_id: str) -> list[dict[str, Any]]:
+    """The kept judged measurements of a run, counted: iteration, benchmark, judge, pairs, mean share, unjudged."""
+    return store.database.query(
+        """select iteration, benchmark, system, count(*) pairs, avg(score) win_rate,
+                  count(*) filter (where score is null) unjudged
+           from evaluations where run_id = ? and benchmark like 'judge:%'
+           group by all order by iteration, benchmark, system limit 200""",
+        [run_id],
+    )
