@@ -109,6 +109,8 @@ def judge_run(
     for judged, against in ((step, f"M_{best - 1} y2"), (over_base, "M_0 y1"), (following, "M_0 y1")):
         judgements.keep(store, folder, best, judged, prompts.digest, against)
     per_entry = judgements.judge_entries(judge, prompts, entries, pairs)
+    for judged in per_entry.values():
+        judgements.keep(store, folder, best, judged, prompts.digest, "M_0 y1")
     preferred = {each.key: each.outcome for each in over_base.judgements}
     followed = judgements.entry_strengths(entries, per_entry, preferred)
     return {

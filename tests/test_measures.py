@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import run_inline
+from conftest import SHARED, run_inline
 from sklearn.linear_model import LogisticRegression
 
 from lpd_core.config import Sampling
@@ -199,3 +199,78 @@ def test_ifeval_answers_are_checked_and_counted(measured_run, tmp_path):
         "high": 1.0,
         "n": 3,
     }
+
+
+def test_the_comparators_file_has_its_documented_fields(measured_run):
+    from lpd_core.pair_exports import comparator
+
+    store, folder = measured_run
+    judged(measured_run, always_first, "rater")
+    found = json.loads(json.dumps(comparator(store, folder.run_id, 1, "test")))
+    assert set(found) == {"metadata", "models", "examples"}
+    assert set(found["metadata"]) == {"source_path", "custom_fields_schema"}
+    assert [set(model) for model in found["models"]] == [{"name"}] * 2
+    types = {field["name"]: field["type"] for field in found["metadata"]["custom_fields_schema"]}
+    assert set(types.values()) <= {"string", "number", "category", "text", "per_model_number"}
+    assert len(found["examples"]) == 10
+    for example in found["examples"]:
+        assert {"input_text", "tags", "output_text_a", "output_text_b", "score"} < set(example)
+        assert -1.5 <= example["score"] <= 1.5
+        assert example["score"] == pytest.approx(
+            1.5 * (example["custom_fields"]["f"][0] - example["custom_fields"]["f"][1])
+        )
+        assert set(example["custom_fields"]) == set(types)
+        ratings = [r for r in example["individual_rater_scores"] if r["rationale"] == "judge:rater"]
+        assert [(r["is_flipped"], r["score"]) for r in ratings] == [(False, 1.5), (True, -1.5)]
+
+
+def shape(value):
+    """The keys of a document at every depth where they are fixed."""
+    return {key: sorted(value[key]) for key in ("metadata",)} | {"keys": sorted(value)}
+
+
+@pytest.mark.skipif(
+    not (SHARED / "icai_example_ap.json").exists(), reason="ICAI's example is not beside the project"
+)
+def test_annotated_pairs_are_shaped_as_icais_example(measured_run):
+    from lpd_core.pair_exports import annotated_pairs
+
+    store, folder = measured_run
+    judged(measured_run, always_tie, "tying")
+    judged(measured_run, garbage, "broken")
+    example = json.loads((SHARED / "icai_example_ap.json").read_text())
+    found = json.loads(json.dumps(annotated_pairs(store, folder.run_id, 1, "test")))
+    assert shape(found) == shape(example)
+    assert found["metadata"]["version"] == example["metadata"]["version"]
+    assert found["metadata"]["default_annotator"] in found["annotators"]
+    principles = {key for key, each in found["annotators"].items() if each["type"] == "principle"}
+    assert len(principles) >= 2
+    names = {each.get("name"): key for key, each in found["annotators"].items()}
+    for pair in found["comparisons"]:
+        assert sorted(pair) == sorted(example["comparisons"][0])
+        assert sorted(pair["response_a"]) == sorted(example["comparisons"][0]["response_a"])
+        assert set(pair["annotations"]) <= set(found["annotators"])
+        assert all(each["pref"] in ("a", "b", None) for each in pair["annotations"].values())
+        tie, none = (
+            {"pref": None, "no_pref_reason": "not_applicable"},
+            {"pref": None, "no_pref_reason": "invalid"},
+        )
+        assert pair["annotations"][names["judge:tying"]] == tie
+        assert pair["annotations"][names["judge:broken"]] == none
+
+
+def test_alpaca_evals_outputs_name_instruction_output_and_generator(measured_run):
+    from lpd_core.pair_exports import alpaca_eval
+
+    store, folder = measured_run
+    rows = alpaca_eval(store, folder.run_id, 1, "test")
+    assert [sorted(row) for row in rows] == [["dataset", "generator", "instruction", "output"]] * 10
+
+
+def test_an_iteration_that_was_not_measured_is_refused(measured_run):
+    from lpd_core.errors import UserError
+    from lpd_core.pair_exports import comparator
+
+    store, folder = measured_run
+    with pytest.raises(UserError, match="no answers of iteration 7"):
+        comparator(store, folder.run_id, 7, "test")

@@ -83,6 +83,64 @@ def model(
     show({"model": address}, json_, f"wrote {address}")
 
 
+def _write_pairs(
+    name: str, run_id: str, out: Path, iteration: int | None, benchmark: str, as_json: bool
+) -> None:
+    from lpd_core.pair_exports import FORMATS
+    from lpd_core.report import run_report
+    from lpd_core.store.run_folder import write_json
+
+    store = Store()
+    found = store.run(run_id).run_id
+    chosen = iteration if iteration is not None else run_report(store, found)["best_iteration"]
+    if chosen is None:
+        raise UserError(f"run {found} has no trained iteration measured yet")
+    write_json(out, FORMATS[name](store, found, chosen, benchmark))
+    show(
+        {"file": str(out), "iteration": chosen}, as_json, f"{out}: iteration {chosen} against the base model"
+    )
+
+
+JsonFile = Annotated[Path, typer.Argument(help="The JSON file to write.")]
+Benchmark = Annotated[str, typer.Option(help="The held-out set.")]
+
+
+@app.command("comparator", epilog="Example: python -m lpd_core export comparator last compare.json")
+def comparator(
+    run_id: Run,
+    out: JsonFile,
+    iteration: Iteration = None,
+    benchmark: Benchmark = "test",
+    json_: Json = False,
+) -> None:
+    """M_t beside the base model for LLM Comparator."""
+    _write_pairs("comparator", run_id, out, iteration, benchmark, json_)
+
+
+@app.command("annotated-pairs", epilog="Example: python -m lpd_core export annotated-pairs last pairs.json")
+def annotated_pairs(
+    run_id: Run,
+    out: JsonFile,
+    iteration: Iteration = None,
+    benchmark: Benchmark = "test",
+    json_: Json = False,
+) -> None:
+    """M_t beside the base model as annotated pairs 2.0, for Feedback Forensics and ICAI."""
+    _write_pairs("annotated-pairs", run_id, out, iteration, benchmark, json_)
+
+
+@app.command("alpaca-eval", epilog="Example: python -m lpd_core export alpaca-eval last outputs.json")
+def alpaca_eval(
+    run_id: Run,
+    out: JsonFile,
+    iteration: Iteration = None,
+    benchmark: Benchmark = "test",
+    json_: Json = False,
+) -> None:
+    """M_t's answers as AlpacaEval's model outputs."""
+    _write_pairs("alpaca-eval", run_id, out, iteration, benchmark, json_)
+
+
 def _examples(store: Store, found: dict[str, Any]) -> list[dict[str, Any]]:
     rows = store.database.query(
         """select p.messages, e.draft, e.principle, e.response, p.gold,

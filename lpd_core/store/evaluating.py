@@ -56,3 +56,15 @@ def judged_rows(store: Store, run_id: str) -> list[dict[str, Any]]:
            group by all order by iteration, benchmark, system limit 200""",
         [run_id],
     )
+
+
+def pair_verdicts(store: Store, run_id: str, iteration: int) -> list[dict[str, Any]]:
+    """The kept judgements of an iteration's y2 against the base model's y1: prompt, benchmark, judge and both orders'
+    outcomes ("a", "b", "tie" or None; a is M_t)."""
+    rows = store.database.query(
+        """select prompt_id, benchmark, system, score, verdict from evaluations
+           where run_id = ? and iteration = ? and benchmark like 'judge:%' order by benchmark, system, prompt_id""",
+        [run_id, iteration],
+    )
+    found = [{**row, **json.loads(row.pop("verdict"))} for row in rows]
+    return [row for row in found if row["against"] == "M_0 y1"]
