@@ -152,3 +152,32 @@ def test_every_row_of_a_batch_is_dealt_to_one_process_once(sizes, micro_batch, p
         rows = [row for mine in own for pass_ in mine for row in pass_]
         assert sorted(row for row in rows if row >= 0) == batch
         assert all(len(pass_) <= micro for mine in own for pass_ in mine)
+
+
+@pytest.mark.parametrize(
+    ("switch", "said"),
+    [
+        ({"report_to": "wandb"}, "m_step.report_to needs the package wandb; install it"),
+        ({"accelerate_config": "deepspeed_zero2"}, "'deepspeed_zero2' runs on GPUs, the model on cpu"),
+        ({"processes": 2, "accelerate_config": "nowhere.yaml"}, "'nowhere.yaml' is no file"),
+    ],
+)
+def test_preflight_tells_what_the_m_step_would_stumble_over(base, store, scripted_settings, switch, said):
+    from lpd_core.config import parse_config
+    from lpd_core.preflight import check_run
+
+    model = {"path": str(base), "device": "cpu", "max_length": 512}
+    tree = {**scripted_settings, "sampler": {}, "model": model, "m_step": switch}
+    assert any(said in error.what for error in check_run(store, parse_config(tree)).errors)
+
+
+def test_a_run_trains_in_two_processes_and_measures_what_they_left(home, tmp_path):
+    from test_real_model import SHORT, query, run, settings
+
+    tree = settings(["data/demo/train.jsonl"], 30)
+    tree["e_step"] |= {role: {**SHORT, "max_tokens": 96} for role in ("draft", "refine")}
+    tree["m_step"] |= {"processes": 2}
+    report = run(home, tmp_path, tree)
+    assert "1" in report["heldout"]["dev"]
+    losses = query(home, "select step, value from metrics where name = 'loss' order by step")
+    assert [row["step"] for row in losses] == list(range(1, len(losses) + 1)) and losses

@@ -235,3 +235,112 @@ def test_a_launch_of_several_processes_is_refused(base, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="launches its own processes"):
         fit(job_in(tmp_path, base, training_rows(3)))
+
+
+def test_rows_held_out_are_measured_as_a_batch_is_and_not_trained_on(base, tmp_path):
+    from lpd_core.workload import split_rows
+
+    rows = training_rows(10)
+    learnt, held = split_rows(rows, 0.2, 7)
+    assert len(held) == 2 and sorted([*learnt, *held], key=lambda r: r.prompt_id) == sorted(
+        rows, key=lambda r: r.prompt_id
+    )
+    settings = {"learning_rate": 1e-12, "save_steps": 1, "validation_share": 0.2}
+    result, events = fit(job_in(tmp_path, base, rows), **settings)
+    means = [segment_losses(base, row) for row in held]
+    by_hand = sum(r.weight * (z + y) / 2 for r, ((z, _), (y, _)) in zip(held, means, strict=True))
+    assert result.validation_loss == pytest.approx(by_hand / sum(row.weight for row in held), rel=1e-5)
+    measured = [e.step for e in events if isinstance(e, Measured) and e.name == "validation_loss"]
+    assert measured == [1, 2] and result.steps == 2
+    with pytest.raises(UserError, match="holds out all of the 1 prompts"):
+        split_rows(rows[:1], 0.5, 7)
+
+
+def test_early_stopping_keeps_the_best_weights_and_resumes(base, tmp_path):
+    rows = training_rows(10)
+    settings = {"epochs": 30, "learning_rate": 0.05, "save_steps": 2, "validation_share": 0.3}
+    settings |= {"early_stopping": 2}
+    whole, events = fit(job_in(tmp_path / "whole", base, rows), **settings)
+    curve = {e.step: e.value for e in events if isinstance(e, Measured) and e.name == "validation_loss"}
+    assert whole.steps < 60 and whole.best_step == min(curve, key=curve.__getitem__)
+    assert whole.steps == whole.best_step + 4 and whole.validation_loss == min(curve.values())
+    still = {**settings, "learning_rate": 1e-12, "early_stopping": 0, "epochs": 1}
+    again, _ = fit(replace(job_in(tmp_path / "again", base, rows), model_in=whole.model_out), **still)
+    assert again.validation_loss == pytest.approx(whole.validation_loss, rel=1e-4)
+    broken = job_in(tmp_path / "broken", base, rows)
+    with pytest.raises(StageFailed):
+        fit(broken, stop_at=whole.steps - 1, **settings)
+    resumed, _ = fit(broken, **settings)
+    assert (resumed.steps, resumed.best_step) == (whole.steps, whole.best_step)
+    assert model_digest(Path(resumed.model_out)) == model_digest(Path(whole.model_out))
+
+
+def test_a_kept_adapter_on_the_base_is_the_merged_model(base, tmp_path):
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    job = job_in(tmp_path, base, training_rows(6))
+    result, _ = fit(job, lora_rank=2, keep_adapter=True, epochs=4)
+    merged = AutoModelForCausalLM.from_pretrained(result.model_out)
+    adapted = PeftModel.from_pretrained(
+        AutoModelForCausalLM.from_pretrained(base), Path(result.model_out) / "adapter"
+    )
+    ids = torch.tensor([[5, 6, 7, 8]])
+    assert torch.allclose(merged(ids).logits, adapted(ids).logits, atol=1e-4)
+
+
+def test_the_switches_reach_trl(base, tmp_path):
+    from types import SimpleNamespace
+
+    from lpd_core.training import SupervisedTrainer
+
+    config = MStepConfig(
+        dtype="bfloat16",
+        gradient_checkpointing=True,
+        validation_share=0.1,
+        early_stopping=3,
+        report_to="tensorboard",
+        weight_decay=0.1,
+        save_steps=7,
+    )
+    trainer = SupervisedTrainer(config, tiny_config(base), 2)
+    work = SimpleNamespace(plan=[[0]] * 100, held=object())
+    args = trainer._arguments(job_in(tmp_path, base, training_rows(2)), work)
+    assert args.bf16 and not args.fp16 and args.gradient_checkpointing
+    assert args.report_to == ["tensorboard"] and args.weight_decay == 0.1
+    assert (args.eval_strategy, args.eval_steps, args.save_steps) == ("steps", 7, 7)
+    assert args.load_best_model_at_end and args.warmup_steps == 3
+    assert (args.per_device_train_batch_size, args.gradient_accumulation_steps) == (8, 8)
+
+
+@pytest.mark.parametrize("switch", [{"dtype": "bfloat16"}, {"gradient_checkpointing": True}])
+def test_bfloat16_and_gradient_checkpointing_train_to_the_same_loss(base, tmp_path, switch):
+    rows = training_rows(6)
+    plain, _ = fit(job_in(tmp_path / "plain", base, rows))
+    switched, _ = fit(job_in(tmp_path / "switched", base, rows), **switch)
+    assert switched.first_loss == pytest.approx(plain.first_loss, rel=2e-2 if "dtype" in switch else 1e-5)
+
+
+def test_the_row_shown_before_training_marks_what_carries_the_loss(base, tmp_path, capsys):
+    fit(job_in(tmp_path, base, training_rows(3)))
+    told = capsys.readouterr().out
+    first = training_rows(1)[0]
+    for turn in first.trained:
+        assert f">>>{first.messages[turn]['content']}<|im_end|><<<" in told
+    assert told.count(">>>") == 1 + len(first.trained)  # one in the words above the row
+
+
+def test_a_checkpoint_that_transformers_cannot_load_is_told(base, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    from lpd_core.trained_model import check_loads
+
+    check_loads(base)
+    damaged = tmp_path / "damaged"
+    shutil.copytree(base, damaged)
+    weights = load_file(damaged / "model.safetensors")
+    del weights["model.norm.weight"]
+    save_file(weights, damaged / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(StageFailed, match=r"does not load .*missing keys: model\.norm\.weight"):
+        check_loads(damaged)
