@@ -231,7 +231,7 @@ def _check_storage(report: Preflight, store: Store, config: RunConfig) -> None:
         )
     import psutil
 
-    memory = weights * CHECKPOINTS_HELD
+    memory = weights * CHECKPOINTS_HELD * config.m_step.processes
     available = psutil.virtual_memory().available
     report.facts["memory"] = {"needed_bytes": memory, "available_bytes": available}
     if memory > available and config.model.device in ("auto", "cpu"):

@@ -54,6 +54,17 @@ def test_two_processes_train_on_the_same_steps_as_one_and_leave_a_checkpoint_tha
     assert model.generate(**tokenizer("Name it.", return_tensors="pt"), max_new_tokens=3).shape[1] > 3
 
 
+def test_two_processes_measure_and_stop_as_one_does(base, tmp_path):
+    settings = {"lora_rank": 2, "gradient_checkpointing": True, "balanced": False, "micro_batch": 2}
+    settings |= {"validation_share": 0.3, "early_stopping": 2, "save_steps": 2, "epochs": 3}
+    one, _ = fit(job_in(tmp_path / "one", base, training_rows(10)), **settings)
+    two, events = fit(job_in(tmp_path / "two", base, training_rows(10)), processes=2, **settings)
+    assert (two.steps, two.best_step, two.tokens) == (one.steps, one.best_step, one.tokens)
+    assert two.validation_loss == pytest.approx(one.validation_loss, rel=1e-4)
+    assert two.last_loss == pytest.approx(one.last_loss, rel=1e-4)
+    assert sum(isinstance(e, Measured) and e.name == "validation_loss" for e in events) == one.steps / 2
+
+
 def die_at(step: int, folder: str, base: str) -> None:
     """Train in two processes, and be killed -9 right after a step; runs in a process of its own."""
     from lpd_core.training import SupervisedTrainer
