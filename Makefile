@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup app demo test bench check format screenshots demo-model faults clean
+.PHONY: setup app demo test test-vllm vllm-env bench check format screenshots demo-model faults clean
 
 setup: $(VENV)/.installed
 
@@ -23,6 +23,12 @@ demo: setup  ## three iterations of STaPLe on the shipped model, a few minutes o
 
 test: setup
 	$(PY) -m pytest -n 2 --dist worksteal
+
+test-vllm: setup  ## the tests of vLLM alone, in its own environment
+	$(PY) -m pytest tests/vllm
+
+vllm-env: setup  ## vLLM for CPUs in build/vllm-env (4 GB), for sampler.python
+	$(PY) -m tests.vllm.environment
 
 bench: setup
 	$(PY) -m bench

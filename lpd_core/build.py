@@ -54,8 +54,7 @@ def build_sampler(config: RunConfig, model: str) -> Sampler:
     if kind == "openai":
         from lpd_core.samplers.openai import ServerSampler
 
-        name = config.sampler.served or model
-        return ServerSampler(model, name, config.model, config.sampler)
+        return ServerSampler(model, served_name(config, model), config.model, config.sampler)
     from lpd_core.samplers.transformers import TransformersSampler
 
     return TransformersSampler(model, config.model, config.sampler)
@@ -111,6 +110,13 @@ def judge_name(config: RunConfig, model: str) -> str:
     if not Path(model).exists():
         return f"{sampler.kind}:{model}"
     return f"{sampler.kind}:{Path(model).name}@{digest(config, model)[:16]}"
+
+
+def served_name(config: RunConfig, model: str) -> str:
+    """The name to ask the server for. A server that we do not start keeps serving M_0 under `sampler.served` when
+    M_1 is there, so trained checkpoints are asked for by their path."""
+    is_base = Path(model).absolute() == resolve_path(config.model.path).absolute()
+    return config.sampler.served if config.sampler.served and (is_base or config.sampler.serve) else model
 
 
 def build_embedder(config: RunConfig, cache: Path) -> Embedder:

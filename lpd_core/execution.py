@@ -25,7 +25,7 @@ from lpd_core.loop import STAGES
 from lpd_core.model_card import write_card
 from lpd_core.parts import Parts
 from lpd_core.prompts import load_templates
-from lpd_core.stage import Stage
+from lpd_core.stage import Stage, sampling_totals
 from lpd_core.store import RunFolder, Store, mirror
 from lpd_core.store import runs as run_table
 from lpd_core.store.database import DatabaseBusy
@@ -94,9 +94,11 @@ class Execution:
     def _close(self, stage: Stage, summary: dict[str, Any], seconds: float) -> None:
         known = {row["iteration"]: row for row in run_table.list_iterations(self.store, stage.run_id)}
         kept = known[stage.iteration]["summary"]
-        values: dict[str, Any] = {
-            "summary": json.dumps({**kept, stage.name: {**summary, "seconds": round(seconds, 3)}})
-        }
+        told = {**summary, "seconds": round(seconds, 3)}
+        sampling = sampling_totals(self.folder.events()[0], stage.iteration, stage.name)
+        if sampling:
+            told["sampling"] = sampling
+        values: dict[str, Any] = {"summary": json.dumps({**kept, stage.name: told})}
         if stage.name == "m_step":
             model = str(self.folder.checkpoint(stage.iteration))
             values |= {"model_out": model, "model_out_digest": self.parts.digest(model)}

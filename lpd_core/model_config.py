@@ -78,7 +78,8 @@ class SamplerConfig(Section):
     url: str = ""
     """Base address of the server of kind `openai`, such as `http://127.0.0.1:8000/v1`."""
     served: str = ""
-    """The name under which the server knows the model; empty takes the path of each iteration's weights, as vLLM does."""
+    """The name under which the server knows M_0; empty takes its path, as vLLM does. Trained weights are asked for by the
+    path of their checkpoint, unless `serve` starts the server."""
     serve: str = ""
     """A command that serves the weights of one stage and is ended with it, with {model}, {name} and {port} filled in;
     empty asks the server at `url`, which then has to serve each iteration's weights."""

@@ -18,7 +18,11 @@ def run_report(store: Store, run_id: str) -> dict[str, Any]:
     folder = store.run(run_id)
     iterations = run_table.list_iterations(store, run_id)
     heldout = {row["iteration"]: row["summary"].get("evaluate", {}) for row in iterations}
-    names = list(dict.fromkeys(name for summary in heldout.values() for name in summary if name != "seconds"))
+    names = list(
+        dict.fromkeys(
+            name for summary in heldout.values() for name in summary if name not in ("seconds", "sampling")
+        )
+    )
     return {
         "run_id": run_id,
         "name": folder.config().name,

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from lpd_core.config import RunConfig, resolve_path
-from lpd_core.events import Progress, StageStarted
+from lpd_core.events import Event, Progress, StageStarted
 from lpd_core.parts import Emit, Parts
 from lpd_core.prompts import Templates
 from lpd_core.store import Store
 from lpd_core.store.run_folder import RunFolder
 
 Item = TypeVar("Item")
+SAMPLED = ("sampling", "tokens", "prompt_tokens", "cached_tokens", "truncated", "overlong")
+"""What the clock of a stage that samples tells: seconds, tokens, and prompts cut or refused."""
 Tables = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
@@ -93,7 +96,8 @@ def work_in_chunks(
 
 @dataclass
 class TimedSampler:
-    """A sampler that adds up the seconds spent inside it and the tokens that came out."""
+    """A sampler that adds up the seconds spent inside it, the tokens that came out, those that the prompts needed and
+    those of them that were cached, and how many prompts were cut or refused."""
 
     sampler: Any
     clock: dict[str, float]
@@ -102,7 +106,32 @@ class TimedSampler:
         """Pass on, keeping time."""
         started = time.perf_counter()
         generations = self.sampler.sample(requests, sampling)
-        spent = time.perf_counter() - started
-        self.clock["sampling"] = self.clock.get("sampling", 0.0) + spent
-        self.clock["tokens"] = self.clock.get("tokens", 0) + sum(g.tokens for g in generations)
+        self._add("sampling", time.perf_counter() - started)
+        self._add("tokens", sum(g.tokens for g in generations))
+        self._add("prompt_tokens", sum(g.prompt_tokens for g in generations if g.finish_reason != "overlong"))
+        self._add("cached_tokens", sum(g.cached_tokens for g in generations))
+        self._add("truncated", sum(g.truncated for g in generations))
+        self._add("overlong", sum(g.finish_reason == "overlong" for g in generations))
         return generations
+
+    def _add(self, name: str, value: float) -> None:
+        self.clock[name] = self.clock.get(name, 0) + value
+
+
+def sampling_totals(events: Iterable[tuple[float, Event]], iteration: int, stage: str) -> dict[str, float]:
+    """What the processes of a stage told of their sampling, added up: a clock that runs backwards is another process
+    that went on. `prefix_hit_rate` is the share of the prompts' tokens that were not computed anew."""
+    totals: Counter[str] = Counter()
+    last: dict[int, dict[str, float]] = {}
+    for _, event in events:
+        if isinstance(event, Progress) and (event.iteration, event.stage) == (iteration, stage):
+            before = last.get(event.shard, {})
+            if event.detail.get("sampling", 0.0) < before.get("sampling", 0.0):
+                totals.update(before)
+            last[event.shard] = event.detail
+    for detail in last.values():
+        totals.update(detail)
+    told = {name: totals[name] for name in SAMPLED if name in totals}
+    if told.get("prompt_tokens"):
+        told["prefix_hit_rate"] = round(told["cached_tokens"] / told["prompt_tokens"], 4)
+    return told

@@ -96,7 +96,7 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], syst
         except TemplateError:
             if not opens_with_system:
                 raise
-        return _apply(tokenizer, _fold_system(chat))
+        return _apply(tokenizer, fold_system(chat))
     except TemplateError as cause:
         roles = ", ".join(message["role"] for message in chat)
         message = f"the model's chat template refuses a chat of the turns {roles}: {first_line(cause)}"
@@ -131,18 +131,19 @@ def opens_thinking(text: str) -> bool:
 def folds_system(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Has the template no place for a system turn, so that `render` puts it into the first user turn?"""
     turns = [{"role": "system", "content": PLACEHOLDER}, {"role": "user", "content": "?"}]
-    folded = render(tokenizer, _fold_system(turns))
+    folded = render(tokenizer, fold_system(turns))
     return render(tokenizer, turns) == folded
 
 
-def _apply(tokenizer: PreTrainedTokenizerBase, chat: list[dict[str, str]]) -> str:
+def _apply(tokenizer: PreTrainedTokenizerBase, chat: Sequence[Message]) -> str:
     text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
     if opens_thinking(text) and tokenizer.chat_template.startswith(THINKING_OFF):
         return f"{text.rstrip()}\n\n{END_THINK}\n\n"  # the template opens one whatever it is told
     return text
 
 
-def _fold_system(chat: list[dict[str, str]]) -> list[dict[str, str]]:
+def fold_system(chat: Sequence[Message]) -> list[Message]:
+    """The chat with its system turn at the head of its first user turn."""
     system, *rest = chat
     first = next((n for n, message in enumerate(rest) if message["role"] == "user"), None)
     if first is None:

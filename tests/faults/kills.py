@@ -67,7 +67,9 @@ def _timeless(value):
 
 def _strip(value):
     if isinstance(value, dict):
-        return {k: _strip(v) for k, v in value.items() if k not in {*TIMES, "seconds", "revision"}}
+        return {
+            k: _strip(v) for k, v in value.items() if k not in {*TIMES, "seconds", "sampling", "revision"}
+        }
     return [_strip(item) for item in value] if isinstance(value, list) else value
 
 
