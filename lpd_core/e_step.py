@@ -5,8 +5,9 @@ comes closer to the gold than the draft.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from lpd_core import metrics
@@ -16,7 +17,7 @@ from lpd_core.parts import Sampler, Scorer
 from lpd_core.prompts import Chat, Templates, critique_chat, opening, propose_chat, refine_chat
 from lpd_core.scoring import clean_principle, judge, judge_principle, principle_id, select
 from lpd_core.seeds import derive_seed
-from lpd_core.stage import Stage, Tables, TimedSampler, work_in_chunks
+from lpd_core.stage import Stage, Tables, TimedSampler, generation_record, work_in_chunks
 from lpd_core.store import corpora, results
 from lpd_core.types import Candidate, CandidateStatus, Draft, Example, Generation, Pair, SampleRequest
 
@@ -34,6 +35,7 @@ class Attempt:
     status: CandidateStatus | None = None
     critique: str | None = None
     response: Generation | None = None
+    generations: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class Discovery:
                 score=None if _failed(answer) else score,
                 finish_reason=answer.finish_reason,
                 tokens=answer.tokens,
+                generations={"draft": generation_record(answer, text)},
             )
             for example, answer, text, score in zip(examples, answers, texts, scores, strict=True)
         ]
@@ -93,7 +96,9 @@ class Discovery:
         for ((example, draft), _, sample), answer in zip(asked, answers, strict=True):
             principle = clean_principle(answer.text)
             status = judge_principle(principle, answer.finish_reason, draft, example, self.config.e_step)
-            attempts.append(Attempt(example, draft, sample, answer.text, principle, answer.tokens, status))
+            record = {"propose": generation_record(answer, answer.text)}
+            attempt = Attempt(example, draft, sample, answer.text, principle, answer.tokens, status)
+            attempts.append(replace(attempt, generations=record))
         return attempts
 
     @property
@@ -125,6 +130,10 @@ class Discovery:
                 critique=answer.text.strip(),
                 tokens=attempt.tokens + answer.tokens,
                 status="failed" if _failed(answer) else None,
+                generations={
+                    **attempt.generations,
+                    "critique": generation_record(answer, answer.text.strip()),
+                },
             ),
         )
 
@@ -139,7 +148,12 @@ class Discovery:
             chat,
             self.config.e_step.refine,
             "refine",
-            lambda attempt, answer: replace(attempt, response=answer, tokens=attempt.tokens + answer.tokens),
+            lambda attempt, answer: replace(
+                attempt,
+                response=answer,
+                tokens=attempt.tokens + answer.tokens,
+                generations={**attempt.generations, "refine": generation_record(answer, answer.text.strip())},
+            ),
         )
 
     def accept(self, attempts: Sequence[Attempt]) -> list[tuple[Candidate, Attempt]]:
@@ -245,8 +259,14 @@ def _tables(drafts: Sequence[Draft], candidates: Sequence[tuple[Candidate, Attem
     rows: list[dict[str, Any]] = []
     for candidate, attempt in candidates:
         reason = attempt.response.finish_reason if attempt.response else None
-        rows.append({**asdict(candidate), "raw_principle": attempt.raw_principle, "finish_reason": reason})
-    return {"drafts": [asdict(draft) for draft in drafts], "candidates": rows}
+        told = {
+            "raw_principle": attempt.raw_principle,
+            "finish_reason": reason,
+            "generations": json.dumps(attempt.generations),
+        }
+        rows.append({**asdict(candidate), **told})
+    kept = [{**asdict(draft), "generations": json.dumps(draft.generations)} for draft in drafts]
+    return {"drafts": kept, "candidates": rows}
 
 
 def summarise(stage: Stage) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,9 +18,11 @@ from lpd_core.parts import Sampler
 from lpd_core.prompts import Templates, improve_chat, opening, principle_chat, refine_chat
 from lpd_core.scoring import clean_principle, normalise_principle
 from lpd_core.seeds import derive_seed
-from lpd_core.stage import Stage, Tables, TimedSampler, work_in_chunks
+from lpd_core.stage import Stage, Tables, TimedSampler, generation_record, work_in_chunks
 from lpd_core.store import corpora, results
 from lpd_core.types import Example, Generation, Pair, SampleRequest
+
+NO_PRINCIPLE = Generation("", "stop", 0, 0)
 
 
 def self_correct(
@@ -29,10 +32,11 @@ def self_correct(
     config: RunConfig,
     salt: tuple,
     principle: str | None = None,
-) -> list[tuple[Generation, str, Generation]]:
-    """(y1, z, y2) for each prompt, each stage sampled for all prompts at once. `salt` names the seeds' purpose.
-    A `principle` given stands as z everywhere, and none is sampled. A model that is trained without principles answers
-    as it learnt to: `star` writes y2 with no z, `gold` answers once, so that y2 is y1."""
+) -> list[tuple[Generation, Generation, Generation]]:
+    """(y1, z, y2) for each prompt, each stage sampled for all prompts at once; z's text is cleaned, its `raw` is not.
+    `salt` names the seeds' purpose. A `principle` given stands as z everywhere, and none is sampled. A model that is
+    trained without principles answers as it learnt to: `star` writes y2 with no z, `gold` answers once, so that y2 is
+    y1."""
 
     def ask(chats, sampling: Sampling, role: str) -> list[Generation]:
         seeds = [derive_seed(config.seed, *salt, role, example.prompt_id) for example in examples]
@@ -43,19 +47,35 @@ def self_correct(
     drafts = ask([opening(templates, example.messages) for example in examples], settings.draft, "draft")
     texts = [draft.text.strip() for draft in drafts]
     if principle is None and config.m_step.target == "gold":
-        return [(draft, "", draft) for draft in drafts]
+        return [(draft, NO_PRINCIPLE, draft) for draft in drafts]
     if principle is None and config.m_step.target == "star":
         cues = [improve_chat(templates, e.messages, text) for e, text in zip(examples, texts, strict=True)]
-        return [(d, "", y2) for d, y2 in zip(drafts, ask(cues, settings.refine, "refine"), strict=True)]
-    principles = [principle or ""] * len(texts)
+        answers = ask(cues, settings.refine, "refine")
+        return [(draft, NO_PRINCIPLE, y2) for draft, y2 in zip(drafts, answers, strict=True)]
+    principles = [replace(NO_PRINCIPLE, text=principle or "")] * len(texts)
     if principle is None:
         cues = [principle_chat(templates, e.messages, text) for e, text in zip(examples, texts, strict=True)]
-        principles = [clean_principle(answer.text) for answer in ask(cues, settings.principle, "principle")]
+        principles = [_cleaned(answer) for answer in ask(cues, settings.principle, "principle")]
     chats = [
-        refine_chat(templates, example.messages, text, principle)
-        for example, text, principle in zip(examples, texts, principles, strict=True)
+        refine_chat(templates, example.messages, text, z.text)
+        for example, text, z in zip(examples, texts, principles, strict=True)
     ]
     return list(zip(drafts, principles, ask(chats, settings.refine, "refine"), strict=True))
+
+
+def _records(draft: Generation, z: Generation, response: Generation) -> dict[str, Any]:
+    """What is kept of each generation, by role, of those that were sampled."""
+    records = {"draft": generation_record(draft, draft.text.strip())}
+    if z is not NO_PRINCIPLE:
+        records["principle"] = generation_record(z, z.text)
+    if response is not draft:
+        records["refine"] = generation_record(response, response.text.strip())
+    return records
+
+
+def _cleaned(answer: Generation) -> Generation:
+    raw = answer.text if answer.raw is None else answer.raw
+    return replace(answer, text=clean_principle(answer.text), raw=raw)
 
 
 def measure(stage: Stage) -> None:
@@ -84,13 +104,14 @@ def _measure_chunk(stage: Stage, sampler: Sampler, benchmark: str, examples: Seq
             "sample": 0,
             "benchmark": benchmark,
             "draft": draft.text.strip(),
-            "principle": principle,
+            "principle": z.text,
             "response": response.text.strip(),
             "score": score,
             "draft_score": draft_score,
-            "verdict": json.dumps({"right": _is_right(stage, principle, example)}),
+            "verdict": json.dumps({"right": _is_right(stage, z.text, example)}),
+            "generations": json.dumps(_records(draft, z, response)),
         }
-        for example, (draft, principle, response), score, draft_score in zip(
+        for example, (draft, z, response), score, draft_score in zip(
             examples, chains, scores, draft_scores, strict=True
         )
     ]

@@ -256,7 +256,7 @@ def _tokenizer(e: Evidence):
 
 
 def _trained_tokens(tokenizer: Any, row: dict[str, Any], messages: list[Message]) -> int:
-    from lpd_core.label_mask import encode_row
+    from lpd_core.label_mask import encode_parts
 
     kept = TrainingRow(
         row["prompt_id"],
@@ -267,7 +267,7 @@ def _trained_tokens(tokenizer: Any, row: dict[str, Any], messages: list[Message]
         row["weight"],
     )
     try:
-        return sum(segment > 0 for segment in encode_row(tokenizer, kept).segments)
+        return sum(segment > 0 for part in encode_parts(tokenizer, kept) for segment in part.segments)
     except UserError:
         return 1  # the template cannot keep this row's texts: the trainer left it out and said so
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lpd_core.errors import UserError
-from lpd_core.samplers.chat import render
+from lpd_core.samplers.chat import END_THINK, end_of_turn, opens_thinking, render
 from lpd_core.types import Message, TrainingRow
 
 IGNORED = -100
@@ -41,6 +41,20 @@ class Span:
     begin: int
     end: int
     closing: int
+
+
+class HistoryDiffers(UserError):
+    """The chat template renders an answered turn otherwise than the prompt it answers, for instance without the
+    thinking block that the prompt opens."""
+
+
+def encode_parts(tokenizer: Any, row: TrainingRow) -> list[EncodedRow]:
+    """The row as one sequence, or, where the template renders history otherwise than prompts, as one for each
+    trained turn, its prompt being the very one that is sampled from. Raises as `encode_row`."""
+    try:
+        return [encode_row(tokenizer, row)]
+    except HistoryDiffers:
+        return [_encode_turn(tokenizer, row, turn) for turn in row.trained]
 
 
 def encode_row(tokenizer: Any, row: TrainingRow) -> EncodedRow:
@@ -75,8 +89,13 @@ def token_weights(row: EncodedRow, weight: float, balanced: bool) -> list[float]
 
 
 def render_training_row(tokenizer: Any, row: TrainingRow) -> list[tuple[str, bool]]:
-    """The rendered chat, up to its last trained turn, cut into (text, is it trained), in order."""
-    text, spans = _find_spans(tokenizer, row)
+    """The rendered chat, up to its last trained turn, cut into (text, is it trained), in order; in as many
+    chats as `encode_parts` makes."""
+    try:
+        text, spans = _find_spans(tokenizer, row)
+    except HistoryDiffers:
+        answers = [_turn_text(tokenizer, row, turn) for turn in row.trained]
+        return [piece for prompt, answer in answers for piece in ((prompt, False), (answer, True))]
     return [(part, segment > 0) for part, segment in _cut(text, spans)]
 
 
@@ -99,11 +118,10 @@ def _find_span(tokenizer: Any, row: TrainingRow, text: str, turn: int) -> Span:
     prompt = _render(tokenizer, row, row.messages[:turn])
     if not text.startswith(prompt):
         parting = next((i for i, (a, b) in enumerate(zip(text, prompt, strict=False)) if a != b), len(text))
-        raise UserError(
+        raise HistoryDiffers(
             f"{_name(row)}, turn {turn}: the chat template renders the chat before this turn differently "
             f"once the turn is answered ({prompt[parting : parting + 40]!r} became "
-            f"{text[parting : parting + 40]!r}), so training would not match sampling; use a template "
-            "without this, or with thinking switched off"
+            f"{text[parting : parting + 40]!r}), so it cannot be one sequence"
         )
     begin = _text_begin(tokenizer, row, text, turn)
     content = row.messages[turn]["content"]
@@ -144,6 +162,30 @@ def _closing_token(tokenizer: Any, row: TrainingRow, turn: int, rest: str) -> st
             "turns with one"
         )
     return max(specials, key=len)
+
+
+def _encode_turn(tokenizer: Any, row: TrainingRow, turn: int) -> EncodedRow:
+    """One trained turn after its own prompt."""
+    prompt, answer = (_tokenise(tokenizer, text) for text in _turn_text(tokenizer, row, turn))
+    content = row.messages[turn]["content"].strip()
+    if not content or content not in tokenizer.decode(answer, clean_up_tokenization_spaces=False):
+        raise UserError(f"{_name(row)}: turn {turn} is empty or does not come back from its tokens as it was")
+    context = [0] * len(prompt)
+    return EncodedRow(prompt + answer, [IGNORED] * len(prompt) + answer, context + [1] * len(answer))
+
+
+def _turn_text(tokenizer: Any, row: TrainingRow, turn: int) -> tuple[str, str]:
+    """The prompt of a turn as it is sampled from, and the answer with its end. Where the prompt opens a thinking
+    block, the answer begins by closing it: the thoughts were stripped, and an answer inside the block would be
+    none."""
+    prompt = _render(tokenizer, row, row.messages[:turn])
+    closing = end_of_turn(tokenizer)
+    if closing is None:
+        raise UserError(
+            f"{_name(row)}, turn {turn}: no special token closes the turn, so the model could not stop"
+        )
+    lead = f"\n{END_THINK}\n\n" if opens_thinking(prompt) else ""
+    return prompt, f"{lead}{row.messages[turn]['content']}{tokenizer.convert_ids_to_tokens(closing)}"
 
 
 def _cut(text: str, spans: Sequence[Span]) -> list[tuple[str, int]]:

@@ -111,16 +111,17 @@ def _check_chats(
     report.facts["trained_turns"] = list(row.trained)
     if tokenizer is None:
         return
-    from lpd_core.label_mask import encode_row, render_training_row
+    from lpd_core.label_mask import encode_parts, render_training_row
     from lpd_core.samplers.chat import render
 
-    encoded = report.guard(encode_row, tokenizer, row)
-    if encoded is not None:
+    encoded = report.guard(encode_parts, tokenizer, row)
+    if encoded:
         report.facts["training_row"] = render_training_row(tokenizer, row)
-        report.facts["trained_tokens"] = sum(segment > 0 for segment in encoded.segments)
+        report.facts["trained_tokens"] = sum(segment > 0 for part in encoded for segment in part.segments)
         report.facts["row_tokens"] = [
             (tokenizer.decode([token], clean_up_tokenization_spaces=False), segment > 0)
-            for token, segment in zip(encoded.input_ids, encoded.segments, strict=True)
+            for part in encoded
+            for token, segment in zip(part.input_ids, part.segments, strict=True)
         ]
     lengths = []
     for e in pool[:TOKENISED_PROMPTS]:

@@ -14,6 +14,7 @@ from lpd_core.parts import Emit, Parts
 from lpd_core.prompts import Templates
 from lpd_core.store import Store
 from lpd_core.store.run_folder import RunFolder
+from lpd_core.types import Generation
 
 Item = TypeVar("Item")
 SAMPLED = ("sampling", "tokens", "prompt_tokens", "cached_tokens", "truncated", "overlong")
@@ -92,6 +93,18 @@ def work_in_chunks(
             stage.clock["work"] = stage.clock.get("work", 0.0) + time.perf_counter() - started
         done += len(items)
         stage.emit(Progress(stage.iteration, stage.name, done, total, dict(stage.clock), shard=index))
+
+
+def generation_record(generation: Generation, kept: str) -> dict[str, Any]:
+    """What a row keeps of a generation beside the text `kept`: with the prompt rendered anew it is all there was."""
+    record: dict[str, Any] = {
+        "finish_reason": generation.finish_reason,
+        "tokens": generation.tokens,
+        "prompt_tokens": generation.prompt_tokens,
+    }
+    raw = generation.text if generation.raw is None else generation.raw
+    told = {"raw": raw if raw != kept else None, "error": generation.error, "truncated": generation.truncated}
+    return record | {name: value for name, value in told.items() if value}
 
 
 @dataclass

@@ -89,6 +89,7 @@ class Draft:
     score: float | None
     finish_reason: FinishReason
     tokens: int
+    generations: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

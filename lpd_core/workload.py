@@ -10,7 +10,7 @@ from typing import Any
 
 from lpd_core.config import ModelConfig, MStepConfig
 from lpd_core.errors import UserError
-from lpd_core.label_mask import IGNORED, encode_row, render_training_row, token_weights
+from lpd_core.label_mask import IGNORED, encode_parts, render_training_row, token_weights
 from lpd_core.seeds import derive_seed
 from lpd_core.types import TrainingJob, TrainingRow
 
@@ -89,16 +89,18 @@ def _tokenised(
     left_out = []
     for row in rows:
         try:
-            encoded = encode_row(tokenizer, row)
+            parts = encode_parts(tokenizer, row)
         except UserError as cause:
             left_out.append(str(cause))
             continue
-        if len(encoded.input_ids) > model.max_length:
+        if max(len(part.input_ids) for part in parts) > model.max_length:
             left_out.append(f"longer than model.max_length = {model.max_length} tokens")
             continue
-        columns["input_ids"].append(encoded.input_ids)
-        columns["labels"].append(encoded.labels)
-        columns["weights"].append(token_weights(encoded, row.weight, config.balanced))
+        weight = row.weight / len(parts) if config.balanced else row.weight
+        for part in parts:
+            columns["input_ids"].append(part.input_ids)
+            columns["labels"].append(part.labels)
+            columns["weights"].append(token_weights(part, weight, config.balanced))
     _tell_left_out(left_out, len(rows), warn)
     dataset = Dataset.from_dict(columns)
     return pack_dataset(dataset, model.max_length, "bfd") if config.packing else dataset

@@ -53,6 +53,11 @@ def write_jsonl(path: Path, rows: list[dict]) -> Path:
 @pytest.fixture
 def scripted_settings(tmp_path) -> dict:
     """The configuration, as a tree, of a small run with the scripted fake."""
+    return small_settings(tmp_path)
+
+
+def small_settings(tmp_path: Path) -> dict:
+    """The configuration of a small run with the scripted fake, its data written to the folder."""
     train = write_jsonl(tmp_path / "train.jsonl", [{**row, "split": "train"} for row in example_rows(40)])
     dev = write_jsonl(tmp_path / "dev.jsonl", example_rows(8, first=100))
     test = write_jsonl(tmp_path / "test.jsonl", example_rows(8, first=200))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,11 @@ SENTENCES = (
 )
 
 
-def tiny_tokenizer(vocab_size: int = 300):
-    """A byte-level BPE tokenizer of at most `vocab_size` tokens with the chat template above."""
+SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+
+
+def tiny_tokenizer(vocab_size: int = 300, template: str = CHAT_TEMPLATE, specials: Sequence[str] = SPECIALS):
+    """A byte-level BPE tokenizer of at most `vocab_size` tokens; the first special token pads, the third ends turns."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -42,15 +45,15 @@ def tiny_tokenizer(vocab_size: int = 300):
     backend.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
-        special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+        special_tokens=list(specials),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     backend.train_from_iterator(SENTENCES, trainer)
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, eos_token="<|im_end|>", pad_token="<|endoftext|>"
+        tokenizer_object=backend, eos_token=specials[2], pad_token=specials[0]
     )
-    tokenizer.chat_template = CHAT_TEMPLATE
+    tokenizer.chat_template = template
     return tokenizer
 
 
@@ -78,8 +81,9 @@ def tiny_model(folder: Path, alter: Alter = lambda model: None, **overrides) -> 
     return save_model(folder, LlamaConfig(**settings), alter)
 
 
-def save_model(folder: Path, config: Any, alter: Alter = lambda model: None) -> Path:
-    """Write a random model (seed 0) of any configuration, with the tiny tokenizer, to `folder`."""
+def save_model(folder: Path, config: Any, alter: Alter = lambda model: None, **tokenizer: Any) -> Path:
+    """Write a random model (seed 0) of any configuration, with the tiny tokenizer (of the template and special tokens
+    given), to `folder`."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -88,7 +92,7 @@ def save_model(folder: Path, config: Any, alter: Alter = lambda model: None) -> 
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     alter(model)
     model.save_pretrained(folder)
-    tiny_tokenizer(config.vocab_size).save_pretrained(folder)
+    tiny_tokenizer(config.vocab_size, **tokenizer).save_pretrained(folder)
     return Path(folder)
 
 

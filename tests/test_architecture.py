@@ -14,7 +14,7 @@ LAYERS = {
     3: "samplers linkage reciprocal hierarchy clustering similar keywords layout embedding label_mask training "
     "workload trained_model launch training_worker weighted_sft corpus store judge scorers ifeval",
     4: "model_card model_export measures judgements measuring_text pair_exports "
-    "stage e_step cluster_step m_step evaluate gate focus curation exports report assignment data_checks",
+    "stage e_step cluster_step m_step evaluate gate focus curation exports report transcripts assignment data_checks",
     5: "loop",
     6: "inquiry rates build execution driver jobs preflight invariants rescore upkeep resident queue housekeeping "
     "lines measuring",

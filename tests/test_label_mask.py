@@ -211,8 +211,8 @@ def test_a_template_that_strips_the_thoughts_of_a_text_is_refused():
         encode_row(chat_tokenizer(QWEN3), chat_row(turns))
 
 
-def test_a_template_whose_prompt_opens_a_thought_is_refused():
-    with pytest.raises(UserError, match="training would not match sampling"):
+def test_a_template_whose_prompt_opens_a_thought_is_no_single_sequence():
+    with pytest.raises(UserError, match="cannot be one sequence"):
         encode_row(chat_tokenizer(THINKS_FIRST), chat_row())
 
 

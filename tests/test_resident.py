@@ -174,7 +174,7 @@ def test_a_chain_is_the_measurements_own(store, scripted_run):
         [example], build_sampler(config, ""), load_templates(config.prompts), config, ("playground",)
     )
     said = texts(resident.chain(store, scripted_run, 1, PROMPT, seed=config.seed))
-    assert said == {"draft": draft.text, "principle": principle, "refine": response.text}
+    assert said == {"draft": draft.text, "principle": principle.text, "refine": response.text}
 
 
 def test_a_forced_principle_stands_for_the_models_own(store, scripted_run):

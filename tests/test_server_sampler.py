@@ -117,7 +117,10 @@ def test_a_request_that_keeps_failing_is_an_error_row_and_the_others_are_not(rep
     with serving(script) as (server, url):
         made = sampler(url, retries=2).sample(asked(samples=1), WARM)
     assert [g.finish_reason for g in made] == ["stop", "stop", "error", "stop", "stop", "stop"]
-    assert "tried 3 times" in made[2].error and len(server.bodies) == 5 + 3
+    assert "tried 3 times" in made[2].error and len(server.bodies) in (
+        5 + 3,
+        5 + 3 + 1,
+    )  # one to prove it lives
 
 
 def test_a_server_that_fails_every_request_interrupts_with_the_reason():
@@ -297,9 +300,9 @@ def test_a_run_meets_every_fault_and_a_server_that_is_gone_and_ends_with_the_sam
     with serving(dying) as (script, url):
         settings = run_settings(scripted_settings, weights, url, retries=0, concurrency=4)
         folder = jobs.create_run(store, parse_config(settings))
-        with pytest.raises(Interrupted, match=r"requests in a row failed.*the connection broke"):
+        with pytest.raises(Interrupted, match=r"(in a row failed|answered before).*the connection broke"):
             drive(store, folder.run_id, inline=True)
-        assert folder.state().status == "interrupted" and "requests in a row" in folder.state().error
+        assert folder.state().status == "interrupted" and "the connection broke" in folder.state().error
         script.reply = words
         drive(store, folder.run_id, inline=True)
     tables.append(candidates(store, folder.run_id))

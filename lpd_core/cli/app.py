@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import typer
 
-from lpd_core.cli import constitution_edits, data, evaluate, export, keeping, look, queue, runs, upkeep
+from lpd_core.cli import (
+    constitution_edits,
+    data,
+    evaluate,
+    export,
+    keeping,
+    look,
+    queue,
+    runs,
+    transcripts,
+    upkeep,
+)
 
 app = typer.Typer(
     name="lpd_core",
@@ -15,6 +26,7 @@ app = typer.Typer(
 )
 runs.register(app)
 look.register(app)
+transcripts.register(app)
 upkeep.register(app)
 evaluate.register(app)
 app.command("work-queue", hidden=True)(queue.work_queue)

@@ -54,7 +54,7 @@ class Server:
         self.held_until = 0.0  # rate limits hold all requests back
         self.last_answer = time.monotonic()
         self.failed_in_a_row = 0
-        self.has_answered = False
+        self.answered_body: Body | None = None
         # Loading certificates takes a third of a second: once, and not at all where nothing is encrypted.
         self.verify = httpx2.create_ssl_context() if self.url.startswith("https:") else False
 
@@ -107,7 +107,18 @@ class Server:
                         group.create_task(work(waiting))
             except* Interrupted as interruptions:
                 raise interruptions.exceptions[0] from None
+            if self.failed_in_a_row and self.answered_body is not None:
+                await self._prove(client, path, self.answered_body, read)
         return answers
+
+    async def _prove(
+        self, client: httpx2.AsyncClient, path: str, body: Body, read: Callable[[Any], Any]
+    ) -> None:
+        """Tell requests that fail by themselves from a server that broke down while the last ones were under way: what it
+        answered before, it must answer again."""
+        answer = await self._ask_one(client, path, body, read)
+        if isinstance(answer, Failure):
+            raise Interrupted(f"{self.url} fails what it answered before: {answer.message}")
 
     async def _ask_one(
         self, client: httpx2.AsyncClient, path: str, body: Body, read: Callable[[Any], Any]
@@ -119,7 +130,8 @@ class Server:
                 response = await client.post(f"{self.url}{path}", json=dict(body))
                 if response.status_code == 200:
                     answer = read(response.json())
-                    self.last_answer, self.failed_in_a_row, self.has_answered = time.monotonic(), 0, True
+                    self.last_answer, self.failed_in_a_row = time.monotonic(), 0
+                    self.answered_body = body
                     return answer
                 self._refuse_key(response)
                 problem = f"HTTP {response.status_code}: {self._words(response)}"
@@ -170,7 +182,7 @@ class Server:
     def _refused(self, problem: str) -> Failure:
         """A request that would be refused again; told of the whole server while it has answered none."""
         self.last_answer = time.monotonic()
-        if _kind(problem) == "error" and not self.has_answered:
+        if _kind(problem) == "error" and self.answered_body is None:
             self._count_failure(problem)
         return Failure(_kind(problem), problem)
 

@@ -172,3 +172,29 @@ def evaluation_rows(store: Store, run_id: str, iteration: int, benchmark: str) -
         [run_id, iteration, benchmark],
     )
     return [{**row, "right": json.loads(row["verdict"])["right"]} for row in rows]
+
+
+def generation_row(
+    store: Store, run_id: str, iteration: int, prompt_id: str, sample: int
+) -> dict[str, Any] | None:
+    """The texts of a candidate and its draft with what is kept of their generations; None where there is none."""
+    rows = store.database.query(
+        """select d.text draft, d.generations draft_generations, c.principle, c.raw_principle, c.critique, c.response,
+                  c.generations
+           from candidates c join drafts d using (run_id, iteration, prompt_id)
+           where run_id = ? and iteration = ? and prompt_id = ? and c.sample = ?""",
+        [run_id, iteration, prompt_id, sample],
+    )
+    return rows[0] if rows else None
+
+
+def heldout_generations(
+    store: Store, run_id: str, iteration: int, benchmark: str, prompt_id: str
+) -> dict[str, Any] | None:
+    """The texts of a held-out prompt with what is kept of their generations; None where it was not measured."""
+    rows = store.database.query(
+        """select draft, principle, response, generations from evaluations
+           where run_id = ? and iteration = ? and benchmark = ? and prompt_id = ?""",
+        [run_id, iteration, benchmark, prompt_id],
+    )
+    return rows[0] if rows else None

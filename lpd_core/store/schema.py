@@ -107,7 +107,20 @@ def keep_lineages(connection) -> None:
     )
 
 
-MIGRATIONS: tuple[Callable, ...] = (create_tables, create_votes, add_dataset_summary, keep_lineages)
+def add_generations(connection) -> None:
+    """What each role's generation was, by role: finish reason, tokens, prompt tokens, and the raw text where the row keeps
+    only a part of it. Prompts are not stored: `transcripts` renders them again."""
+    for table in ("drafts", "candidates", "evaluations"):
+        connection.execute(f"alter table {table} add column generations json")
+
+
+MIGRATIONS: tuple[Callable, ...] = (
+    create_tables,
+    create_votes,
+    add_dataset_summary,
+    keep_lineages,
+    add_generations,
+)
 """In order; a migration is never changed once released, a new one is added."""
 
 
