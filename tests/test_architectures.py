@@ -115,7 +115,7 @@ class Fortune:
         pass
 
     def score(self, pairs):
-        return [hashlib.sha256(text.encode()).digest()[0] / 255 for text, _ in pairs]
+        return [hashlib.sha256(pair.response.encode()).digest()[0] / 255 for pair in pairs]
 
 
 @pytest.mark.parametrize("name", CASES)
