@@ -96,9 +96,10 @@ class Execution:
         kept = known[stage.iteration]["summary"]
         told = {**summary, "seconds": round(seconds, 3)}
         sampling = sampling_totals(self.folder.events()[0], stage.iteration, stage.name)
+        whole = {**kept, stage.name: told}
         if sampling:
-            told["sampling"] = sampling
-        values: dict[str, Any] = {"summary": json.dumps({**kept, stage.name: told})}
+            whole["sampling"] = {**kept.get("sampling", {}), stage.name: sampling}
+        values: dict[str, Any] = {"summary": json.dumps(whole)}
         if stage.name == "m_step":
             model = str(self.folder.checkpoint(stage.iteration))
             values |= {"model_out": model, "model_out_digest": self.parts.digest(model)}

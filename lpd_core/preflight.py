@@ -148,7 +148,7 @@ def _check_settings(report: Preflight, config: RunConfig) -> None:
     embedder = config.cluster.embedder
     if embedder not in ("all-MiniLM-L6-v2", "hash") and not resolve_path(embedder).exists():
         report.warn(f"cluster.embedder = {embedder!r} is no folder here", "it will be fetched from the hub")
-    taken = {"train", "dev", "test", "base", "seconds", "sampling"} & set(config.data.shifted)
+    taken = {"train", "dev", "test", "base", "seconds"} & set(config.data.shifted)
     if taken:
         report.error(f"data.shifted names {', '.join(sorted(taken))}", "choose another name for that set")
     if not scripted:

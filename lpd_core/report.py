@@ -18,11 +18,7 @@ def run_report(store: Store, run_id: str) -> dict[str, Any]:
     folder = store.run(run_id)
     iterations = run_table.list_iterations(store, run_id)
     heldout = {row["iteration"]: row["summary"].get("evaluate", {}) for row in iterations}
-    names = list(
-        dict.fromkeys(
-            name for summary in heldout.values() for name in summary if name not in ("seconds", "sampling")
-        )
-    )
+    names = list(dict.fromkeys(name for summary in heldout.values() for name in summary if name != "seconds"))
     return {
         "run_id": run_id,
         "name": folder.config().name,
@@ -38,7 +34,12 @@ def run_report(store: Store, run_id: str) -> dict[str, Any]:
                     for stage in ("e_step", "cluster", "m_step")
                     if stage in row["summary"]
                 },
-                "seconds": {stage: summary.get("seconds") for stage, summary in row["summary"].items()},
+                "seconds": {
+                    stage: summary.get("seconds")
+                    for stage, summary in row["summary"].items()
+                    if stage != "sampling"
+                },
+                "sampling": row["summary"].get("sampling", {}),
             }
             for row in iterations
         },

@@ -67,7 +67,7 @@ def run(home, tmp_path, tree) -> dict:
             row.pop("run_id", None), row.pop("eval_id", None)
     sql = "select summary from iterations where iteration = 1"
     summary = json.loads(json.loads(call(home, "sql", sql, "--json").stdout)[0]["summary"])
-    return {"rows": rows, "sampling": summary["e_step"]["sampling"]}
+    return {"rows": rows, "sampling": summary["sampling"]["e_step"]}
 
 
 @pytest.fixture(scope="module")
