@@ -1,16 +1,13 @@
-"""What a run found, as data, and as one self-contained HTML file. Model text is escaped, never markup."""
+"""What a run found, as data and as tables for people."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lpd_core.metrics import MEASURES, best_iteration
 from lpd_core.store import Store, constitutions
 from lpd_core.store import runs as run_table
-
-EXAMPLES = 12
 
 
 def run_report(store: Store, run_id: str) -> dict[str, Any]:
@@ -111,64 +108,3 @@ def _share(count: int | None, n: int | None) -> str:
 def _rate(value: float | None) -> str:
     """New principles a sampled candidate, as the paper counts discovery."""
     return "-" if value is None else f"{value:.3f}"
-
-
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #1d2129 }
-h1, h2 { font-weight: 600 } table { border-collapse: collapse; margin: 1rem 0; font-size: 13px }
-th, td { text-align: left; vertical-align: top; padding: .35rem .7rem; border-bottom: 1px solid #dfe3e8 }
-th { background: #f4f6f8 } td { white-space: pre-wrap; overflow-wrap: anywhere } .wide { overflow-x: auto }
-"""
-
-
-def render_html(report: Mapping[str, Any], examples: Iterable[Mapping[str, Any]]) -> str:
-    """The report as one HTML file without scripts or outside resources."""
-    legend = "; ".join(f"{short}: {meaning}" for short, meaning in MEASURES.values())
-    parts = [
-        f"<h1>{_e(report['name'])}</h1>",
-        f"<p>Run {_e(report['run_id'])}, {_e(report['status'])}. Best iteration (chosen on dev): "
-        f"{_e(report['best_iteration'])}. Means with 95 % bootstrap intervals over prompts. {_e(legend)}.</p>",
-    ]
-    for name in report["heldout"]:
-        parts += [f"<h2>Held-out prompts: {_e(name)}</h2>", _table(heldout_rows(report, name))]
-    parts += ["<h2>Iterations</h2>", _table(iteration_rows(report))]
-    for iteration, rows in report["constitutions"].items():
-        shown = [
-            {
-                "id": row["cluster_id"],
-                "principle": row["label"],
-                "trajectories": row["trajectories"],
-                "principles": row["size"],
-                "mean gain": "" if row["mean_gain"] is None else f"{row['mean_gain']:.3f}",
-                "acceptance": "" if row["acceptance_rate"] is None else f"{row['acceptance_rate']:.0%}",
-                "keywords": ", ".join(row["keywords"] or ()),
-            }
-            for row in rows
-        ]
-        parts += [f"<h2>Principles found in iteration {iteration}</h2>", _table(shown)]
-    parts += ["<h2>Examples (held-out test, best iteration)</h2>", _table(list(examples)[:EXAMPLES])]
-    libraries = [{"library": k, "version": v} for k, v in report["manifest"].get("libraries", {}).items()]
-    parts += [
-        "<h2>Made with</h2>",
-        f"<p>Revision {_e(report['manifest'].get('revision'))}</p>",
-        _table(libraries),
-    ]
-    return (
-        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{_e(report['name'])}</title>"
-        f"<style>{STYLE}</style><body>{''.join(parts)}</body></html>"
-    )
-
-
-def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    if not rows:
-        return "<p>None yet.</p>"
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    head = "".join(f"<th>{_e(name)}</th>" for name in names)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{_e(row.get(name, ''))}</td>" for name in names) + "</tr>" for row in rows
-    )
-    return f"<div class='wide'><table><tr>{head}</tr>{body}</table></div>"
-
-
-def _e(value: Any) -> str:
-    return html.escape("" if value is None else str(value))

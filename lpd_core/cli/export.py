@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Optional
 
 import typer
 
@@ -51,13 +51,12 @@ def report(
     out: Annotated[Path, typer.Argument(help="The HTML file to write.")],
     json_: Json = False,
 ) -> None:
-    """The run's report as one HTML file."""
-    from lpd_core.report import render_html, run_report
+    """The run's report as one HTML file that loads nothing."""
+    from lpd_core.report_document import run_document, to_html
     from lpd_core.store.run_folder import write_text
 
     store = Store()
-    found = run_report(store, store.run(run_id).run_id)
-    write_text(out, render_html(found, _examples(store, found)))
+    write_text(out, to_html(run_document(store, store.run(run_id).run_id)))
     show({"file": str(out)}, json_, f"wrote {out}")
 
 
@@ -139,14 +138,3 @@ def alpaca_eval(
 ) -> None:
     """M_t's answers as AlpacaEval's model outputs."""
     _write_pairs("alpaca-eval", run_id, out, iteration, benchmark, json_)
-
-
-def _examples(store: Store, found: dict[str, Any]) -> list[dict[str, Any]]:
-    rows = store.database.query(
-        """select p.messages, e.draft, e.principle, e.response, p.gold,
-                  round(e.draft_score, 3) draft_score, round(e.score, 3) response_score
-           from evaluations e join prompts p using (prompt_id)
-           where e.run_id = ? and e.iteration = ? and e.benchmark = 'test' order by e.prompt_id limit 12""",
-        [found["run_id"], found["best_iteration"] or 0],
-    )
-    return rows

@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -115,10 +116,28 @@ def _name(folder) -> str:
         return "(damaged config.toml)"
 
 
-def report(run_id: Run = "last", json_: Json = False) -> None:
-    """The numbers of a run: held-out measures with intervals, acceptance, coverage, constitution."""
+def report(
+    run_id: Run = "last",
+    html: Annotated[Path | None, typer.Option("--html", help="Write the whole report to this file.")] = None,
+    markdown: Annotated[Path | None, typer.Option("--markdown", help="Its Markdown twin.")] = None,
+    json_: Json = False,
+) -> None:
+    """The numbers of a run: held-out measures with intervals, acceptance, coverage, constitution. With --html or
+    --markdown the whole report as a file: also steps, principles, edits, examples, setting, manifest."""
     store = Store()
-    print_report(store, store.run(run_id).run_id, json_)
+    run_id = store.run(run_id).run_id
+    if html is None and markdown is None:
+        print_report(store, run_id, json_)
+        return
+    from lpd_core.report_document import run_document, to_html, to_markdown
+    from lpd_core.store.run_folder import write_text
+
+    sections = run_document(store, run_id)
+    drawn = [(path, draw) for path, draw in ((html, to_html), (markdown, to_markdown)) if path is not None]
+    for path, draw in drawn:
+        write_text(path, draw(sections))
+    files = [str(path) for path, _ in drawn]
+    show({"files": files}, json_, f"wrote {', '.join(files)}")
 
 
 def print_report(store: Store, run_id: str, as_json: bool) -> None:
