@@ -14,6 +14,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from lpd_core.errors import LpdError
 from pages.components import guard, session
 from pages.components.text import STYLE, plain
+from pages.components.warm import warm
 
 PAGES = {
     "": {"home": "Home"},
@@ -51,5 +52,6 @@ if get_script_run_ctx() is None:
     # Else a server whose first visitor follows a link to a page would run that page without this frame around it.
     PagesManager.uses_pages_directory = False
     app = st.App(__file__, middleware=guard.middleware())
+    warm()
 else:
     show()
