@@ -20,7 +20,12 @@ PAGES = {
     "": {"home": "Home"},
     "Run": {"launch": "Launch", "runs": "Runs", "data": "Data"},
     "Explore": {"trajectories": "Trajectories", "principles": "Principles"},
-    "Decide": {"constitution": "Constitution", "compare": "Compare", "playground": "Playground"},
+    "Decide": {
+        "constitution": "Constitution",
+        "compare": "Compare",
+        "evaluate": "Evaluate",
+        "playground": "Playground",
+    },
 }
 
 

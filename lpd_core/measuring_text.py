@@ -44,7 +44,7 @@ def figure(value: Mapping[str, float], places: int = 3) -> str:
 def _steps(rows: Mapping[int, Mapping[str, Any]]) -> list[dict[str, str]]:
     return [
         {
-            "step": f"M_{t} over M_{t - 1}",
+            "step": f"M_{t} over M_{int(t) - 1}",
             "n": str(row["win_rate"]["n"]),
             "win rate": figure(row["win_rate"]),
             "difference in f": figure(row["difference"]),

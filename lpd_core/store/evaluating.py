@@ -68,3 +68,15 @@ def pair_verdicts(store: Store, run_id: str, iteration: int) -> list[dict[str, A
     )
     found = [{**row, **json.loads(row.pop("verdict"))} for row in rows]
     return [row for row in found if row["against"] == "M_0 y1"]
+
+
+def final_scores(store: Store, run_id: str, benchmark: str) -> list[dict[str, Any]]:
+    """f of each measured iteration's y2 on a held-out set, without texts: iteration, prompt, category, score. A prompt's
+    category is its meta's category or topic, else its data set."""
+    return store.database.query(
+        """select e.iteration, e.prompt_id, e.score,
+                  coalesce(p.meta->>'category', p.meta->>'topic', p.dataset_id) category
+           from evaluations e join prompts p using (prompt_id)
+           where e.run_id = ? and e.benchmark = ? and e.sample = 0 order by e.iteration, e.prompt_id limit 200000""",
+        [run_id, benchmark],
+    )
