@@ -156,7 +156,7 @@ def show_contamination(dataset: dict[str, Any], rows: list[dict[str, Any]]) -> N
         return
     words = [word for source in against for word in ("--against", source)]
     asked = inquiries.ask(
-        "data.against", ["data", "contamination", dataset["dataset_id"], *words], **data_import.LIMITS
+        "data.against", ["data", "check", dataset["dataset_id"], "--exit-zero", *words], **data_import.LIMITS
     )
     answer = asked.poll()
     if answer is None:

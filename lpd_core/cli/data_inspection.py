@@ -1,4 +1,4 @@
-"""What `data inspect` and `data contamination` find out, as plain values and in words."""
+"""What `data inspect` and `data check` find out, as plain values and in words."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from lpd_core.assignment import benchmark_prompts
 from lpd_core.cli.output import PROBLEMS_SHOWN
-from lpd_core.config import resolve_path
-from lpd_core.corpus import BenchmarkPrompt, Corpus, find_contamination, prompts_as_benchmark, read_benchmark
+from lpd_core.corpus import BenchmarkPrompt, Corpus, find_contamination
 from lpd_core.corpus.inspection import count_words, inspect_file, split_counts, token_counter
-from lpd_core.errors import DataError
 from lpd_core.store import Store, corpora
 from lpd_core.types import Example
 
@@ -40,7 +39,9 @@ def describe_file(
         "unit": "tokens" if tokenizer else "words",
         "lengths": {name: asdict(found) for name, found in lengths.items()},
         **_known(corpus),
-        "contamination": contaminated(corpus.examples, against) if against else None,
+        "contamination": contaminated(corpus.examples, benchmark_prompts(Store(), against))
+        if against
+        else None,
     }
 
 
@@ -55,10 +56,8 @@ def _known(corpus: Corpus) -> dict[str, Any]:
     }
 
 
-def contaminated(examples: Sequence[Example], against: Sequence[str]) -> dict[str, Any]:
-    """The overlaps of examples with benchmarks, each a file or an imported data set: the first of them, their
-    number, and what was compared. Raises `DataError` for a benchmark that cannot be read."""
-    benchmarks = [prompt for source in against for prompt in _benchmark(source)]
+def contaminated(examples: Sequence[Example], benchmarks: Sequence[BenchmarkPrompt]) -> dict[str, Any]:
+    """The overlaps of examples with benchmarks' prompts: the first of them, their number, and what was compared."""
     found = find_contamination(examples, benchmarks)
     return {
         "rows": len(examples),
@@ -67,17 +66,6 @@ def contaminated(examples: Sequence[Example], against: Sequence[str]) -> dict[st
         "contaminated": len({each.prompt_id for each in found}),
         "found": [asdict(each) for each in found[:OVERLAPS_TOLD]],
     }
-
-
-def _benchmark(source: str) -> list[BenchmarkPrompt]:
-    path = resolve_path(source)
-    if path.is_file():
-        return read_benchmark(path)
-    store = Store()
-    if not store.database.path.exists():
-        raise DataError(f"{source!r} is neither a file nor an imported data set")
-    dataset = corpora.find_dataset(store, source)
-    return prompts_as_benchmark(source, corpora.prompts_of(store, dataset))
 
 
 def in_words(found: dict[str, Any]) -> str:
