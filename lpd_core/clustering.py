@@ -140,7 +140,7 @@ def _by_bertopic(texts: Sequence[str], vectors: np.ndarray) -> np.ndarray:
         embedding_model=None,
         umap_model=UMAP(**reducer, random_state=SEED, n_jobs=1),
         hdbscan_model=HDBSCAN(min_cluster_size=smallest, metric="euclidean"),
-        vectorizer_model=CountVectorizer(token_pattern=r"(?u)\S+"),
+        vectorizer_model=CountVectorizer(token_pattern=r"(?u)\S+"),  # noqa: S106 (words, no secret)
     )
     topics, _ = model.fit_transform(list(texts), embeddings=vectors.astype(np.float32))
     return np.array(topics)

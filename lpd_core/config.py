@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -24,6 +25,13 @@ from lpd_core.scoring_config import ScoringConfig
 
 PROJECT = Path(__file__).resolve().parent.parent
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+MOST_DEPTH = 20
+"""Levels of sections in a configuration; the deepest setting has four."""
+LONG_KEY = re.compile(r"(?<![\w\"'-])(?:[\w\"'-]++[ \t]*+\.[ \t]*+){20}[\w\"'-]")
+MOST_BYTES = 2**20
+"""Size of a configuration file."""
 
 
 class EStepConfig(Section):
@@ -264,16 +272,36 @@ def _siblings(path: list[str]) -> Iterable[str]:
 
 def parse_toml(text: str, name: str = "the text") -> dict[str, Any]:
     """The tree of a configuration written as TOML. Raises `ConfigError` naming the place of a mistake."""
+    if LONG_KEY.search(text):  # which would be read in quadratic time
+        raise ConfigError(f"{name} has a key of more than {MOST_DEPTH} parts; no setting has")
     try:
-        return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as cause:
-        raise ConfigError(f"{name} is not TOML: {str(cause) or 'nested too deeply'}") from cause
+        tree = tomllib.loads(text)
+    except RecursionError as cause:
+        raise ConfigError(f"{name} is not TOML: nested too deeply") from cause
+    except ValueError as cause:  # also an integer of more digits than Python reads
+        raise ConfigError(f"{name} is not TOML: {cause}") from cause
+    if _is_deep(tree):
+        raise ConfigError(f"{name} is nested more than {MOST_DEPTH} levels deep; no setting is")
+    return tree
+
+
+def _is_deep(value: Any, levels: int = MOST_DEPTH) -> bool:
+    if not isinstance(value, Mapping | list):
+        return False
+    inner = value.values() if isinstance(value, Mapping) else value
+    return not levels or any(_is_deep(item, levels - 1) for item in inner)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as cause:
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"cannot read the configuration {path}: not a file")
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise ConfigError(f"the configuration {path} is larger than {MOST_BYTES >> 20} MB; none is")
+        text = content.decode("utf-8-sig")
+    except (OSError, ValueError) as cause:
         raise ConfigError(f"cannot read the configuration {path}: {cause}") from cause
     return parse_toml(text, str(path))
 
@@ -284,9 +312,9 @@ def _parse_assignment(assignment: str) -> dict[str, Any]:
         raise ConfigError(f"{assignment!r} is no setting; write section.key=value, for instance e_step.n=4")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # what is no TOML is a text
         value = text
-    for part in reversed(key.strip().split(".")):
+    for part in reversed(key.strip().split(".", MOST_DEPTH)):
         value = {part: value}
     return value
 

@@ -6,6 +6,7 @@ Observers see events; the loop never asks them anything back.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -77,6 +78,9 @@ class Warned:
     message: str
 
 
+LARGEST = 2**53
+"""Whole numbers above are no count of anything here, and no float holds them exactly."""
+
 Event = StageStarted | Progress | Measured | StageFinished | StatusChanged | Warned
 KINDS: dict[str, type] = {
     kind.__name__: kind for kind in (StageStarted, Progress, Measured, StageFinished, StatusChanged, Warned)
@@ -89,10 +93,31 @@ def to_line(event: Event, at: float) -> str:
 
 
 def from_line(line: str) -> tuple[float, Event]:
-    """The time and event of one line. Raises `LpdError` naming the line if it is torn or of unknown kind."""
+    """The time and event of one line. Raises `LpdError` naming the line if it is torn, of unknown kind or holds
+    other values than such an event has."""
     try:
         fields = json.loads(line)
-        at, kind = fields.pop("at"), fields.pop("kind")
-        return float(at), KINDS[kind](**fields)
-    except (ValueError, KeyError, TypeError, AttributeError) as cause:
+        at, kind = float(fields.pop("at")), KINDS[fields.pop("kind")]
+        if not math.isfinite(at) or not all(_fits(kind, name, value) for name, value in fields.items()):
+            raise ValueError("another value than such an event has")
+        return at, kind(**fields)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as cause:
         raise LpdError(f"not an event line: {line[:120]!r}") from cause
+
+
+TYPES: dict[str, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (int, float),
+    "str": (str,),
+    "int | None": (int, type(None)),
+    "str | None": (str, type(None)),
+    "dict[str, Any]": (dict,),
+}
+"""What a field's annotation allows of JSON's values."""
+
+
+def _fits(kind: type, name: str, value: Any) -> bool:
+    allowed = TYPES[kind.__annotations__[name]]
+    if isinstance(value, int) and abs(value) > LARGEST:
+        return False
+    return isinstance(value, allowed) and not isinstance(value, bool)

@@ -83,13 +83,28 @@ class Execution:
 
     def _open(self, name: str, iteration: int) -> None:
         values: dict[str, Any] = {"stage": name, "status": "running"}
-        if name == "e_step" or (name == "evaluate" and iteration == 0):
+        if name in ("e_step", "evaluate"):
             model = self.stage(name, iteration).model_in
-            values |= {"model_in": model, "model_in_digest": self.parts.digest(model)}
+            digest = self._digest_of(model, iteration if name == "evaluate" else iteration - 1)
+            if name == "e_step" or iteration == 0:
+                values |= {"model_in": model, "model_in_digest": digest}
         if (
             self.folder.stage_result(iteration, "evaluate") is None
         ):  # else a repair opened one stage of it again
             run_table.set_iteration(self.store, self.folder.run_id, iteration, values)
+
+    def _digest_of(self, model: str, trained: int) -> str:
+        """The digest of the weights a stage is about to use. Raises `UserError` when M_t is not as it was trained."""
+        mend = "`python -m lpd_core repair` sets it aside, and a resume trains it again"
+        try:
+            digest = self.parts.digest(model)
+        except UserError as cause:
+            raise UserError(f"{cause}; {mend}" if trained else str(cause)) from cause
+        rows = run_table.list_iterations(self.store, self.folder.run_id) if trained else []
+        known = next((row["model_out_digest"] for row in rows if row["iteration"] == trained), None)
+        if known and known != digest:
+            raise UserError(f"the weights in {model} are damaged: not the ones that were trained; {mend}")
+        return digest
 
     def _close(self, stage: Stage, summary: dict[str, Any], seconds: float) -> None:
         known = {row["iteration"]: row for row in run_table.list_iterations(self.store, stage.run_id)}

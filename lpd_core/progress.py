@@ -6,8 +6,9 @@ Events are taken one by one in the order they were written, so that a watcher re
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from lpd_core.events import Event, Measured, Progress, StageFinished, StageStarted, StatusChanged, Warned
 
@@ -40,18 +41,24 @@ class Shard:
     def take(self, at: float, event: Progress) -> None:
         """Go on with what the process tells."""
         told = event.detail
-        work = told.get("work", at - self.since if told else self.work)
+        work = _number(told, "work", at - self.since if told else self.work)
         if work <= self.work:  # a chunk found committed: no work went into it
             self.found += event.done - self.done
         self.done, self.total, self.at, self.work = event.done, event.total, at, work
-        self.tokens = told.get("tokens", 0.0)
-        self.tokens_rate = told.get("tokens_per_second")
+        self.tokens = _number(told, "tokens", 0.0)
+        self.tokens_rate = _number(told, "tokens_per_second", None)
 
     @property
     def rate(self) -> float | None:
         """Units a second of its work; None before the first."""
         made = self.done - self.found
         return made / self.work if made > 0 and self.work > 0 else None
+
+
+def _number(told: Mapping[str, Any], name: str, default: float | None) -> Any:
+    """A number from an event's details, which hold whatever was written there."""
+    value = told.get(name)
+    return value if isinstance(value, int | float) else default
 
 
 @dataclass
@@ -112,7 +119,7 @@ class StageProgress:
             rate = shard.rate or self.slowest_rate()
             if rate is None:
                 return None
-            left.append(max(0.0, (shard.total - shard.done) / rate - (now - shard.at)))
+            left.append(max(0.0, (shard.total - shard.done) / rate - max(0.0, now - shard.at)))
         return max(left, default=None if not self.shards else 0.0)
 
     def slowest_rate(self) -> float | None:
@@ -148,6 +155,8 @@ class RunProgress:
     warnings: deque[tuple[float, Warned]] = field(default_factory=lambda: deque(maxlen=WARNINGS))
     changes: deque[tuple[float, StatusChanged]] = field(default_factory=lambda: deque(maxlen=WARNINGS))
     at: float = 0.0
+    latest: StageProgress | None = None
+    """The stage that spoke last, by the order of the lines: a clock may be set back."""
 
     def take(self, at: float, event: Event) -> None:
         """Go on with one event, written `at` seconds since the epoch."""
@@ -160,7 +169,7 @@ class RunProgress:
             self.warnings.append((at, event))
         else:
             self.changes.append((at, event))
-        self.at = max(self.at, at)
+        self.at = at
 
     def _take_stage(self, at: float, event: StageStarted | Progress | StageFinished) -> None:
         key = (event.iteration, event.stage)
@@ -175,17 +184,13 @@ class RunProgress:
             shard.take(at, event)
             stage.pause = max(stage.pause, at - stage.at)
         stage.at = at
+        self.latest = stage
 
     def take_all(self, events: Iterable[tuple[float, Event]]) -> RunProgress:
         """Go on with many; returns itself."""
         for at, event in events:
             self.take(at, event)
         return self
-
-    @property
-    def latest(self) -> StageProgress | None:
-        """The stage that spoke last; None before the first."""
-        return max(self.stages.values(), key=lambda stage: stage.at, default=None)
 
     def silent_for(self, now: float) -> float | None:
         """Seconds without an event where that is suspiciously long for the stage at work, else None."""

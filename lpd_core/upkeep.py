@@ -17,10 +17,10 @@ from pathlib import Path
 
 from lpd_core.config import config_digest
 from lpd_core.errors import LpdError, UserError
-from lpd_core.model_files import check_model_folder
+from lpd_core.model_files import check_model_folder, model_digest
 from lpd_core.store import RunFolder, Store, mirror
 from lpd_core.store import runs as run_table
-from lpd_core.store.run_folder import replacing, storage
+from lpd_core.store.run_folder import is_whole_segment, replacing, storage
 
 DATABASE_FILES = ("lpd.duckdb", "lpd.duckdb.wal")
 LEFT_OUT = {"driver.lock", "stages.lock"}
@@ -91,36 +91,41 @@ def _set_aside_damage(folder: RunFolder, done: Repaired) -> None:
     lost = mirror.mirrored_segments(folder.root / "kept") - set(folder.segment_names())
     for name in sorted(lost):
         done.damages.append(f"{folder.run_id}: segment {name} is missing; a resume does its prompts again")
-    torn = [name for name in folder.segment_names() if not _is_whole(folder.segments / name)]
+    torn = [name for name in folder.segment_names() if not is_whole_segment(folder.segments / name)]
     for name in torn:
         _shelve(folder, folder.segments / name)
         done.damages.append(f"{folder.run_id}: segment {name} is damaged; a resume does its prompts again")
     for name in (*lost, *torn):
         iteration, stage, _ = name.split("-", 2)
         folder.reopen_stage(int(iteration), stage)
-    for path in sorted(folder.checkpoints.glob("iter-*")):
-        problem = _problem_of(path)
-        if problem and not (path / "scripted.json").is_file():
+    _set_aside_weights(folder, done)
+
+
+def _set_aside_weights(folder: RunFolder, done: Repaired) -> None:
+    """Move checkpoints away that are torn or not the ones that were trained. Of a finished run, missing weights are
+    only told: a backup may have left them out."""
+    digests = mirror.mirrored_digests(folder.root / "kept")
+    there = {int(path.name.removeprefix("iter-")) for path in folder.checkpoints.glob("iter-*")}
+    for iteration in sorted(there | set(digests)):
+        path = folder.checkpoint(iteration)
+        problem = _problem_of(path, digests.get(iteration, ""))
+        if not problem or (path / "scripted.json").is_file():
+            continue
+        if path.exists():
             _shelve(folder, path)
-            folder.reopen_stage(int(path.name.removeprefix("iter-")), "m_step")
-            done.damages.append(f"{folder.run_id}: {problem}; a resume trains it again")
+        elif folder.state().status == "finished":
+            done.damages.append(f"{folder.run_id}: {problem}; what it was measured at is kept")
+            continue
+        folder.reopen_stage(iteration, "m_step")
+        done.damages.append(f"{folder.run_id}: {problem}; a resume trains it again")
 
 
-def _is_whole(segment: Path) -> bool:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        for path in segment.glob("*.parquet"):
-            pyarrow.parquet.read_table(path)
-    except (OSError, pyarrow.ArrowException):
-        return False
-    return True
-
-
-def _problem_of(checkpoint: Path) -> str:
+def _problem_of(checkpoint: Path, digest: str = "") -> str:
+    """What is wrong with a checkpoint, of which the digest may be known; empty where it is whole."""
     try:
         check_model_folder(checkpoint)
+        if digest and model_digest(checkpoint) != digest:
+            return f"the weights in {checkpoint} are not the ones that were trained"
     except LpdError as cause:
         return str(cause)
     return ""
@@ -193,5 +198,5 @@ def restore(archive: Path, home: Path) -> list[str]:
                 raise UserError(f"{archive} is no backup: it holds no database")
             packed.extractall(home, filter="data")
     except (tarfile.TarError, OSError, EOFError) as cause:
-        raise UserError(f"{archive} cannot be unpacked: {cause}") from cause
+        raise UserError(f"{archive} cannot be unpacked: {str(cause).splitlines()[0].rstrip(':')}") from cause
     return Store(home).run_ids()

@@ -36,6 +36,8 @@ from lpd_core.errors import DataError
 from lpd_core.types import Member
 
 SCHEMA = "lpd-constitution/1"
+DEEPEST = 50
+"""Levels of a YAML document; a constitution's deepest value has five."""
 PROBLEMS_SHOWN = 5
 
 
@@ -104,11 +106,19 @@ def digest(constitution: Constitution) -> str:
 
 def from_json(text: str) -> Constitution:
     """The constitution that a JSON document holds. Raises `DataError` naming the line or the place."""
+    return from_document(load_json(text))
+
+
+def load_json(text: str) -> Any:
+    """Plain values from JSON. Raises `DataError` naming the line."""
     try:
-        document = json.loads(text)
+        return json.loads(text)
     except json.JSONDecodeError as cause:
         raise DataError(f"line {cause.lineno}: not JSON: {cause.msg}") from cause
-    return from_document(document)
+    except RecursionError as cause:
+        raise DataError("nested too deeply; flatten it") from cause
+    except ValueError as cause:
+        raise DataError("a number with thousands of digits; write it as a text") from cause
 
 
 def to_yaml(constitution: Constitution) -> str:
@@ -129,12 +139,32 @@ def load_yaml(text: str) -> Any:
     """Plain values from YAML. Raises `DataError` naming the line."""
     import yaml
 
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        _refuse_bombs(yaml.parse(text, Loader=loader))
+        return yaml.load(text, Loader=loader)  # noqa: S506 (both loaders are the safe ones)
+    except (ValueError, RecursionError) as cause:  # dates that are none, numbers with thousands of digits
+        raise DataError(f"not YAML: {cause}") from cause
     except yaml.YAMLError as cause:
         mark = getattr(cause, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark else ""
         raise DataError(f"{where}not YAML: {getattr(cause, 'problem', None) or cause}") from cause
+
+
+def _refuse_bombs(events: Iterable[Any]) -> None:
+    """A few lines of aliases can stand for gigabytes, and deep nesting can end the process."""
+    import yaml
+
+    depth = 0
+    for event in events:
+        if isinstance(event, yaml.AliasEvent):
+            line = event.start_mark.line + 1
+            raise DataError(f"line {line}: an alias (*{event.anchor}); write out what it stands for")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise DataError(
+                f"line {event.start_mark.line + 1}: nested more than {DEEPEST} levels deep; flatten it"
+            )
 
 
 def to_document(constitution: Constitution) -> dict[str, Any]:

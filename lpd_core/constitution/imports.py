@@ -14,12 +14,14 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from lpd_core.constitution.document import SCHEMA, from_document, load_yaml
+from lpd_core.constitution.document import SCHEMA, from_document, load_json, load_yaml
 from lpd_core.constitution.markdown import PRUNED, unescape
 from lpd_core.constitution.state import Constitution
 from lpd_core.errors import DataError
 
 PROBLEMS_SHOWN = 3
+MOST_BYTES = 64 * 2**20
+"""Largest file of principles that is read."""
 _NUMBERING = re.compile(r"^(?:\d+[.)]|[-*•])\s+")
 _SHAPES = (
     "a list of principles, a mapping from id to principle, principle lists by version, votes by id, "
@@ -51,7 +53,7 @@ def read_principles(path: Path) -> Imported:
     fault."""
     readers: dict[str, Callable[[str, Path], Imported]] = {
         ".jsonl": lambda text, _: _from_json_lines(text),
-        ".json": lambda text, path: _from_values(_json(text), path),
+        ".json": lambda text, path: _from_values(load_json(text), path),
         ".yaml": lambda text, path: _from_values(load_yaml(text), path),
         ".yml": lambda text, path: _from_values(load_yaml(text), path),
         ".md": lambda text, _: _from_markdown(text),
@@ -77,21 +79,19 @@ def additions(imported: Imported) -> list[dict[str, Any]]:
 
 def _text(path: Path) -> str:
     try:
-        content = path.read_bytes()
-    except OSError as cause:
-        raise DataError(f"cannot be read: {cause.strerror}") from cause
+        if path.exists() and not path.is_file():
+            raise DataError("not a file; name a file of principles")
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except (OSError, ValueError) as cause:
+        raise DataError(f"cannot be read: {getattr(cause, 'strerror', None) or cause}") from cause
+    if len(content) > MOST_BYTES:
+        raise DataError(f"larger than {MOST_BYTES >> 20} MB; import the principles in parts")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as cause:
         line = content.count(b"\n", 0, cause.start) + 1
         raise DataError(f"line {line}: not UTF-8; save the file as UTF-8") from cause
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as cause:
-        raise DataError(f"line {cause.lineno}: not JSON: {cause.msg}") from cause
 
 
 def _from_lines(text: str) -> Imported:
@@ -109,7 +109,14 @@ def _from_markdown(text: str) -> Imported:
 
 def _from_json_lines(text: str) -> Imported:
     rows = [(f"line {n}", line) for n, line in enumerate(text.split("\n"), start=1) if line.strip()]
-    return _from_items((where, lambda line=line: json.loads(line)) for where, line in rows)
+    return _from_items((where, lambda line=line: _json_line(line)) for where, line in rows)
+
+
+def _json_line(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except RecursionError as cause:
+        raise ValueError("nested too deeply; flatten it") from cause
 
 
 def _from_values(values: Any, path: Path) -> Imported:
@@ -190,7 +197,7 @@ def _from_votes(values: Mapping[str, Mapping[str, Any]], path: Path) -> Imported
     """Votes by cluster id. The principles stand in another file of the same run, looked for beside this
     one."""
     sibling = path.with_name(path.name.replace("041_votes", "030_distilled_principles"))
-    texts = _json(_text(sibling)) if sibling != path and sibling.is_file() else {}
+    texts = load_json(_text(sibling)) if sibling != path and sibling.is_file() else {}
     nameless = [key for key in values if not isinstance(texts.get(key), str)]
     principles = [
         ImportedPrinciple(

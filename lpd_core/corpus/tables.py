@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -84,7 +85,7 @@ def _checked_header(path: Path, cells: list[str] | None, error: RowError | None)
     if error or cells is None:
         raise DataError(f"{shown(path)}: the header line cannot be read: {error}") from error
     names = [name for name in cells if name]
-    twice = {name for name in names if names.count(name) > 1}
+    twice = {name for name, count in Counter(names).items() if count > 1}
     if twice or not names:
         wrong = f"names {listed(sorted(twice))} twice" if twice else "names no column"
         raise DataError(f"{shown(path)}: the header line {wrong}; every column needs a name of its own")
@@ -108,19 +109,37 @@ def parquet_rows(path: Path, limit: int) -> Iterator[RawRow]:
 
     number = 0
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
+        schema = pyarrow.parquet.read_schema(path)
+        texts = [field.name for field in schema if field.type in (pyarrow.string(), pyarrow.large_string())]
+        # As dictionaries, a text that is repeated a million times is held once, and too long a one is never copied.
+        with pyarrow.parquet.ParquetFile(path, read_dictionary=texts) as file:
             for batch in file.iter_batches(batch_size=PARQUET_BATCH):
+                longest = _text_bytes(batch)
                 for index in range(batch.num_rows):
                     number += 1
-                    yield _parquet_row(batch, index, number, limit)
+                    yield _parquet_row(batch, index, number, limit, longest[index])
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as cause:  # the last: in a column's name
         reason = printable(str(cause), limit=200)
         raise DataError(f"{shown(path)} is a damaged Parquet file: {reason}; rebuild it") from cause
 
 
-def _parquet_row(batch, index: int, number: int, limit: int) -> RawRow:
+def _text_bytes(batch) -> list[int]:
+    """The bytes that each row's text columns have together."""
+    import pyarrow
+    from pyarrow import compute
+
+    total = pyarrow.array([0] * batch.num_rows, pyarrow.int64())
+    for column in batch.columns:
+        if pyarrow.types.is_dictionary(column.type) and len(column.dictionary):
+            sizes = compute.binary_length(column.dictionary).cast(pyarrow.int64()).take(column.indices)
+            total = compute.add(total, compute.fill_null(sizes, 0))
+    return total.to_pylist()
+
+
+def _parquet_row(batch, index: int, number: int, limit: int, text_bytes: int) -> RawRow:
     place = Place(number, f"row{number}", f"row {number}")
     try:
+        check_size(text_bytes, limit)
         value = batch.slice(index, 1).to_pylist()[0]
         check_size(len(json.dumps(value, default=str)), limit)
     except UnicodeDecodeError:

@@ -31,7 +31,8 @@ class Store:
         """The runs that have a folder, oldest first."""
         if not self.runs.is_dir():
             return []
-        found = [path for path in self.runs.iterdir() if (path / "config.toml").is_file()]
+        # A link could lead anywhere, and a run's folder is written to and deleted.
+        found = [p for p in self.runs.iterdir() if not p.is_symlink() and (p / "config.toml").is_file()]
         return [
             path.name for path in sorted(found, key=lambda p: ((p / "config.toml").stat().st_mtime, p.name))
         ]

@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from lpd_core.errors import UserError
+from lpd_core.store.database import tells_damage
 
 if TYPE_CHECKING:
     from lpd_core.store import Store
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 SECONDS = 8.0
 """A query holds the shared lock; it must end before a writer's patience does."""
+MEMORY = "512MB"
+"""What a query may take; the server stands beside it."""
 
 
 def read_only_query(store: Store, sql: str, limit: int = 1000) -> list[dict[str, Any]]:
@@ -23,6 +26,8 @@ def read_only_query(store: Store, sql: str, limit: int = 1000) -> list[dict[str,
     import duckdb
 
     with store.database.read() as connection:
+        connection.execute(f"set memory_limit = '{MEMORY}'")
+        connection.execute("set temp_directory = ''")
         connection.execute("set enable_external_access = false")
         connection.execute("set lock_configuration = true")
         watchdog = threading.Timer(SECONDS, connection.interrupt)
@@ -40,6 +45,8 @@ def read_only_query(store: Store, sql: str, limit: int = 1000) -> list[dict[str,
                 "narrow it, or export rows and query those"
             ) from cause
         except duckdb.Error as cause:
+            if tells_damage(cause):
+                raise
             raise UserError(f"the query failed: {str(cause).splitlines()[0]}") from cause
         finally:
             watchdog.cancel()

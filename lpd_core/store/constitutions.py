@@ -276,6 +276,8 @@ def check_alias(alias: str) -> None:
     """Raises `UserError` for a name that means something else, or that only the run itself gives (`best`)."""
     if not alias.strip() or alias != alias.strip():
         raise UserError("the alias is empty or begins or ends with a space; give a name")
+    if len(alias) > 80 or not alias.isprintable():
+        raise UserError("an alias has at most 80 characters and no control characters; give a shorter name")
     if alias in ("found", "now", "best") or alias.startswith("used by "):
         raise UserError(f"the alias {alias!r} has a meaning of its own; choose another name")
     if all(part.isdecimal() for part in alias.split(".")):

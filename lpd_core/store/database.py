@@ -28,6 +28,10 @@ class DatabaseBusy(Interrupted):
     """Others have held the lock for too long; nothing is lost, and trying again is right."""
 
 
+class DatabaseDamaged(UserError):
+    """The database file cannot be read any more; it can be made anew from the files beside it."""
+
+
 class Database:
     """One DuckDB file with its lock. Creating it makes the file and brings its schema up to date."""
 
@@ -107,7 +111,7 @@ class Database:
     def _connected(self, read_only: bool) -> Iterator[Any]:
         import duckdb
 
-        with _duckdb_errors(f"use the database {self.path}"):
+        with _duckdb_errors(self.path):
             connection = duckdb.connect(str(self.path), read_only=read_only, config=SETTINGS)
             try:
                 yield connection
@@ -145,23 +149,41 @@ class Database:
             return "unknown"
 
 
+DAMAGE = (
+    "Corrupt",
+    "not a valid DuckDB",
+    "Could not read enough",
+    "replaying WAL",
+    "Serialization Error",
+    "INTERNAL",
+)
+"""What DuckDB says of a file that was torn or overwritten."""
+
+
+def tells_damage(cause: Exception) -> bool:
+    """Whether an error of DuckDB means that its file is damaged, and not that a query is wrong."""
+    return any(word in str(cause) for word in DAMAGE)
+
+
 @contextmanager
-def _duckdb_errors(doing: str) -> Iterator[None]:
-    """Tell a full disk or a folder that cannot be written to in one line; other errors pass."""
+def _duckdb_errors(path: Path) -> Iterator[None]:
+    """Tell a full disk, a folder that cannot be written to or a damaged file in one line; other errors pass."""
     import duckdb
 
     try:
         yield
     except duckdb.Error as cause:
         text = str(cause)
+        doing = f"use the database {path}"
         if "No space left" in text:
             raise Interrupted(f"cannot {doing}: the disk is full: free some space and try again") from cause
         if "Read-only file system" in text or "Permission denied" in text:
             raise UserError(
                 f"cannot {doing}: no permission to write: point $LPD_HOME at a folder you may write to"
             ) from cause
-        if isinstance(cause, duckdb.IOException):
-            raise UserError(
-                f"cannot {doing}: {text.splitlines()[0]}; if the file is damaged, move it away and put a copy back"
+        if tells_damage(cause) or isinstance(cause, duckdb.IOException):
+            raise DatabaseDamaged(
+                f"cannot {doing}: {text.splitlines()[0]}; if it is damaged, `python -m lpd_core repair` makes it anew "
+                "from the files beside it and keeps the old one"
             ) from cause
         raise

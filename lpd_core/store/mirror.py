@@ -34,9 +34,11 @@ def kept_tables(store: Store) -> tuple[str, ...]:
 
 
 def keep_run(store: Store, run_id: str, *tables: str) -> None:
-    """Mirror a run's rows of some tables, or of all."""
+    """Mirror a run's rows of some tables, or of all; nothing where the database does not hold the run: a new file in the
+    place of a lost one must not empty the mirror that it will be repaired from."""
     folder = store.runs / run_id
-    if folder.is_dir():
+    known = store.database.query("select 1 from runs where run_id = ?", [run_id])
+    if known and folder.is_dir():
         for table in tables or kept_tables(store):
             _copy(
                 store, f"select * from {table} where run_id = ?", run_id, folder / "kept" / f"{table}.parquet"
@@ -70,6 +72,17 @@ def ingest_mirror(store: Store, folder: Path) -> int:
                 sql = f"insert or ignore into {path.stem} by name select * from read_parquet(?)"
                 count += connection.execute(sql, [str(path)]).fetchone()[0]
     return count
+
+
+def mirrored_digests(folder: Path) -> dict[int, str]:
+    """The digest of each iteration's trained weights, as far as they were mirrored."""
+    import pyarrow.parquet
+
+    path = folder / "iterations.parquet"
+    if not path.is_file():
+        return {}
+    rows = pyarrow.parquet.read_table(path, columns=["iteration", "model_out_digest"]).to_pylist()
+    return {row["iteration"]: row["model_out_digest"] for row in rows if row["model_out_digest"]}
 
 
 def mirrored_segments(folder: Path) -> set[str]:

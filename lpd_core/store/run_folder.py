@@ -96,7 +96,8 @@ class RunFolder:
             state = RunState(status="interrupted", error="the state file is missing or damaged")
         if state.status == "running" and not self.is_driven():
             return replace(state, status="interrupted", error=state.error or "the driver died without a word")
-        overdue = state.pid and time.time() - state.heartbeat > START_SECONDS
+        # The distance either way: a clock set back must not let a dead start look young for hours.
+        overdue = state.pid and abs(time.time() - state.heartbeat) > START_SECONDS
         if state.status == "queued" and overdue and not self.is_driven():
             told = "the driver did not start; see logs/driver.log"
             return replace(state, status="interrupted", error=told)
@@ -146,10 +147,13 @@ class RunFolder:
                 )
 
     def emit(self, event: Event) -> None:
-        """Append one event line; one write call, so that lines of several processes do not mix."""
-        line = to_line(event, time.time()) + "\n"
-        with storage("write events.jsonl"), open(self.root / "events.jsonl", "ab", buffering=0) as file:
-            file.write(line.encode("utf-8", "replace"))
+        """Append one event line; one write call, so that lines of several processes do not mix. After a line that a
+        full disk tore, a new one is begun."""
+        line = (to_line(event, time.time()) + "\n").encode("utf-8", "replace")
+        with storage("write events.jsonl"), open(self.root / "events.jsonl", "ab+", buffering=0) as file:
+            end = file.seek(0, os.SEEK_END)
+            torn = end and os.pread(file.fileno(), 1, end - 1) != b"\n"
+            file.write(b"\n" + line if torn else line)
 
     def events(self, since: int = 0, most: int = -1) -> tuple[list[tuple[float, Event]], int]:
         """The events from byte `since` on, in the next `most` bytes where that is not -1, and the offset to go on
@@ -247,6 +251,19 @@ class RunFolder:
 def segment_name(iteration: int, stage: str, chunk: int) -> str:
     """The name a chunk is committed under."""
     return f"{iteration:03d}-{stage}-{chunk:05d}"
+
+
+def is_whole_segment(segment: Path) -> bool:
+    """Whether every Parquet file of a segment can be read to its end."""
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        for path in segment.glob("*.parquet"):
+            pyarrow.parquet.read_table(path)
+    except (OSError, pyarrow.ArrowException):
+        return False
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lpd_core.config import RunConfig, config_digest
 from lpd_core.errors import UserError
+from lpd_core.store.run_folder import is_whole_segment
 
 if TYPE_CHECKING:
     from lpd_core.store import Store
@@ -42,7 +43,7 @@ def require(store: Store, folder: RunFolder) -> None:
     if not found["runs"] or not found["assigned"] or found["assigned"] != found["there"]:
         raise UserError(
             f"{store.database.path} does not hold run {folder.run_id} and its {found['assigned']} prompts "
-            f"({found['there']} are there); put the database back from a copy, or import the data and start anew"
+            f"({found['there']} are there); `python -m lpd_core repair` makes the database anew from the files beside it"
         )
 
 
@@ -122,17 +123,32 @@ def ingest(store: Store, folder: RunFolder) -> int:
         return 0
     with store.database.write() as connection:
         for name in new:
-            rows = 0
-            for path in sorted((folder.segments / name).glob("*.parquet")):
-                counted = connection.execute(
-                    f"insert or ignore into {path.stem} by name select * from read_parquet(?)", [str(path)]
-                ).fetchone()
-                rows += counted[0] if counted else 0
+            rows = _take_segment(connection, folder, name)
             connection.execute(
                 "insert or ignore into segments values (?, ?, ?, ?)",
                 [folder.run_id, name, datetime.now(UTC), rows],
             )
     return len(new)
+
+
+def _take_segment(connection: Any, folder: RunFolder, name: str) -> int:
+    """Insert a segment's rows; how many. Raises `UserError` when it is torn, so that nothing half read is kept."""
+    import duckdb
+
+    rows = 0
+    for path in sorted((folder.segments / name).glob("*.parquet")):
+        sql = f"insert or ignore into {path.stem} by name select * from read_parquet(?)"
+        try:
+            counted = connection.execute(sql, [str(path)]).fetchone()
+        except duckdb.Error as cause:
+            if is_whole_segment(path.parent):
+                raise
+            raise UserError(
+                f"segment {name} of run {folder.run_id} is damaged ({str(cause).splitlines()[0]}); `python -m lpd_core "
+                "repair` sets it aside, and a resume does its prompts again"
+            ) from cause
+        rows += counted[0] if counted else 0
+    return rows
 
 
 def list_runs(store: Store) -> list[dict[str, Any]]:
