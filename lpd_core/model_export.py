@@ -12,7 +12,7 @@ from lpd_core.model_files import check_model_folder
 from lpd_core.store import RunFolder, Store
 from lpd_core.trained_model import RESULT
 
-TOKEN = "HF_TOKEN"
+TOKEN = "HF_TOKEN"  # noqa: S105 (the name of a variable)
 
 
 def exported_model(store: Store, folder: RunFolder, iteration: int) -> Path:

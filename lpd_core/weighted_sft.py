@@ -30,7 +30,7 @@ def optimiser_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch:
     """The rows of each optimiser step of an epoch: a shuffle by (seed, epoch) alone, cut into batches. Inside
     a batch the longest rows come first, so that micro-batches hold rows of like length and little padding."""
     order = list(range(len(lengths)))
-    random.Random(derive_seed(seed, "order", epoch)).shuffle(order)  # noqa: S311 (an order, no secret)
+    random.Random(derive_seed(seed, "order", epoch)).shuffle(order)
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     return [sorted(batch, key=lambda row: -lengths[row]) for batch in batches]
 
