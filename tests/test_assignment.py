@@ -230,7 +230,7 @@ def test_data_check_names_planted_prompts_and_import_leaves_them_out(store, tmp_
     )
     benchmark = str(FIXTURES / "ifeval.jsonl")
     assert main(["data", "check", str(path), "--against", benchmark, "--json"]) == 1
-    (found,) = json.loads(capsys.readouterr().out)
+    (found,) = json.loads(capsys.readouterr().out)["found"]
     assert (found["benchmark"], found["key"], found["kind"]) == ("IFEval", "1000", "exact")
     assert found["prompt_id"].endswith(":bad")
     assert main(["data", "import", str(path), "--against", benchmark, "--gold-words", ":50"]) == 0
