@@ -10,7 +10,18 @@ import sys
 
 from lpd_core.errors import suggest
 
-NAMES = ("scoring", "sampler", "e_step", "training", "clustering", "constitution", "gate", "pages", "demo")
+NAMES = (
+    "scoring",
+    "sampler",
+    "samplers",
+    "e_step",
+    "training",
+    "clustering",
+    "constitution",
+    "gate",
+    "pages",
+    "demo",
+)
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ from lpd_core.prompts import (
     training_row,
 )
 from lpd_core.rates import estimate_seconds
+from lpd_core.sampler_checks import check_sampler
 from lpd_core.store import Store
 from lpd_core.types import Example, Trajectory
 
@@ -46,6 +47,8 @@ def check_run(store: Store, config: RunConfig) -> Preflight:
     tokenizer = _check_model(report, config)
     if templates and pools.get("train"):
         _check_chats(report, config, templates, tokenizer, pools["train"])
+    shown = pools.get("train", [])[:TOKENISED_PROMPTS] if templates else []
+    check_sampler(report, config, tokenizer, [opening(templates, e.messages) for e in shown])
     _check_settings(report, config)
     _check_judge(report, config)
     _check_storage(report, store, config)
@@ -130,7 +133,7 @@ def _check_chats(
     room = config.model.max_length - config.e_step.propose.max_tokens
     over = sum(length > room for length in lengths)
     report.facts["chat_tokens"] = {"longest": max(lengths), "mean": sum(lengths) / len(lengths)}
-    if over == len(lengths):
+    if over == len(lengths) and config.model.overlong == "refuse":
         report.error(
             f"every prompt with its gold exceeds model.max_length = {config.model.max_length}",
             "raise model.max_length",
@@ -138,7 +141,8 @@ def _check_chats(
     elif over:
         report.warn(
             f"{over} of {len(lengths)} prompts with their gold exceed model.max_length = {config.model.max_length}",
-            "they are refused and counted; raise model.max_length or drop long rows",
+            f"they are {'cut' if config.model.overlong == 'truncate' else 'refused'} and counted; raise "
+            "model.max_length or drop long rows",
         )
 
 

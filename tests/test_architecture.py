@@ -16,8 +16,8 @@ LAYERS = {
     4: "model_card model_export measures judgements measuring_text pair_exports report_document "
     "stage e_step cluster_step m_step evaluate gate focus curation exports report transcripts assignment data_checks",
     5: "loop",
-    6: "inquiry rates build execution driver jobs preflight invariants rescore upkeep resident queue housekeeping "
-    "lines measuring",
+    6: "inquiry rates build execution driver jobs preflight sampler_checks invariants rescore upkeep resident queue "
+    "housekeeping lines measuring",
     7: "cli __main__",
 }
 RANK = {name: rank for rank, names in LAYERS.items() for name in names.split()}
