@@ -20,6 +20,8 @@ from lpd_core.store import Store, constitutions, evaluating, lineages
 from lpd_core.types import Interval
 
 EXAMPLES = 12
+FEWEST = 5
+"""Candidates below which a principle's effect is not drawn: its interval would say nothing."""
 CHARTED = {"draft": "f(y1)", "response": "f(y2)"}
 INTERVALS = "Means over n prompts with 95 % bootstrap intervals, shares with Wilson's."
 
@@ -163,7 +165,7 @@ def _strengths(store: Store, run_id: str, best: int) -> Section:
         "Applies: share of the scored candidates that state it. Effect: their gain less that of the same prompt's other "
         "candidates. Weight: logistic regression of gaining on all principles; below 0 beyond its interval is flagged."
     )
-    bars = [(f"{each.entry_id} {each.text}", each.effect) for each in found]
+    bars = [(f"{each.entry_id} {each.text}", each.effect) for each in found if each.effect.n >= FEWEST]
     return Section(
         f"Principles, iteration {best}", told, svg.bar_chart(bars, "effect on f by principle"), rows
     )

@@ -21,7 +21,7 @@ Rows = Sequence[Mapping[str, Any]]
 SECONDS = 300.0
 CATEGORIES = 20
 FEWEST = 5
-"""Prompts of a category below which an interval would say nothing."""
+"""Prompts of a category, or candidates of a principle, below which an interval would say nothing."""
 
 
 def comparisons(rows: Rows, against: str) -> dict[str, Comparison]:
@@ -147,7 +147,11 @@ def show_principles(run: str, benchmark: str) -> None:
         show_empty("The principles could not be measured.", answer.error)
         return
     found = answer.value
-    rows = [{"name": f"{each['entry_id']} {each['text']}", **each["effect"]} for each in found["strengths"]]
+    rows = [
+        {"name": f"{each['entry_id']} {each['text']}", **each["effect"]}
+        for each in found["strengths"]
+        if each["effect"]["n"] >= FEWEST
+    ]
     title = f"Effect on f, iteration {found['best_iteration']}: gain less that of the same prompt's other candidates"
     show_bars(rows, "evaluate.effects", title, "effect on the gain in f", 0.0)
     for part in tables(found)[1:]:
