@@ -174,6 +174,12 @@ def _check_settings(report: Preflight, config: RunConfig) -> None:
             f"{config.sampler.workers} workers of {config.sampler.threads} threads on {cores} cores",
             "they will wait for each other; lower sampler.workers",
         )
+    trained, threads = config.m_step.processes, config.m_step.threads
+    if trained > 1 and config.model.device == "cpu" and trained * threads > cores:
+        report.warn(
+            f"{trained} training processes of {threads} threads on {cores} cores",
+            "they will wait for each other; lower m_step.threads or m_step.processes",
+        )
 
 
 def _check_judge(report: Preflight, config: RunConfig) -> None:
