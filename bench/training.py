@@ -14,6 +14,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 from lpd_core.config import ModelConfig, MStepConfig
@@ -76,7 +78,8 @@ def train_ours(model: Path, rows: tuple[TrainingRow, ...], threads: int, micro: 
     with tempfile.TemporaryDirectory() as folder:
         job = TrainingJob(rows, str(model), f"{folder}/out", f"{folder}/work", 1)
         trainer = SupervisedTrainer(config, ModelConfig(path=str(model), device="cpu"), 1)
-        return trainer.train(job, lambda event: None).tokens
+        with redirect_stdout(StringIO()):  # the row that it shows
+            return trainer.train(job, lambda event: None).tokens
 
 
 def train_plain(model: Path, rows: tuple[TrainingRow, ...], threads: int, micro: int) -> int:
