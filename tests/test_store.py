@@ -168,7 +168,7 @@ def test_a_long_query_is_ended_before_it_holds_up_a_writer(store, monkeypatch):
 def test_a_database_that_is_no_database_is_told_with_its_mend(store):
     make_run(store)
     store.database.path.write_bytes(b"not a database" * 1000)
-    with pytest.raises(UserError, match="move it away"):
+    with pytest.raises(UserError, match="lpd_core repair"):
         Store(store.home).database.query("select 1")
 
 
