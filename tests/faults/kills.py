@@ -1,6 +1,8 @@
-"""Kill -9 of a run's driver or of a stage at random moments, resume, and compare with the uninterrupted run.
+"""Kill -9 of a run's driver, of a stage or of the server at random moments, resume, and compare with the
+uninterrupted run.
 
-The long form on the shipped model: `python -m tests.faults.kills --preset demo --kills 10` (about half an hour).
+The long form on the shipped model: `python -m tests.faults.kills --preset demo --kills 34 --write` (an hour or two),
+which puts its figures into docs/reliability.md.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ import time
 from pathlib import Path
 
 import psutil
+
+from tests.faults.document import rewrite
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 TIMES = {"at", "created_at", "started_at", "finished_at", "ingested_at"}
@@ -115,6 +119,27 @@ def run_with_kills(home: Path, start: list[str], target: str, kills: int, span: 
         assert told.returncode == 0, told.stderr
 
 
+def run_with_server_kills(home: Path, start: list[str], kills: int, span: float, seed: int) -> int:
+    """Run beside a dashboard that is killed and started again at random moments; the number of kills. The run must
+    finish without a resume."""
+    from tests.e2e.server import Server
+
+    dice = random.Random(seed)
+    server = Server(home)
+    server.start()
+    try:
+        assert call(home, "run", *start, "--detach").returncode == 0
+        for _ in range(kills):
+            time.sleep(dice.uniform(0, span))
+            server.process.kill()
+            server.process.wait()
+            server.start()
+        assert wait_until_settled(home) == "finished"
+    finally:
+        server.stop()
+    return kills
+
+
 def compare(whole: dict[str, list[str]], resumed: dict[str, list[str]]) -> list[str]:
     """The tables that differ, with how."""
     found = []
@@ -127,30 +152,57 @@ def compare(whole: dict[str, list[str]], resumed: dict[str, list[str]]) -> list[
     return found
 
 
+HEAD = "| killed | times | seconds until finished | rows | lost or changed | doubled |\n|---|---|---|---|---|---|"
+
+
+def killed_row(
+    target: str, folder: Path, start: list[str], expected: dict, options: argparse.Namespace
+) -> str:
+    """One line of the table: a run of which `target` was killed. Ends the program where any row differs."""
+    home = folder / target
+    kill = (options.kills, options.span, options.seed)
+    began = time.monotonic()
+    beside = target == "server"
+    killed = (
+        run_with_server_kills(home, start, *kill) if beside else run_with_kills(home, start, target, *kill)
+    )
+    seconds = time.monotonic() - began
+    found = snapshot(home)
+    lost = sum(len(set(expected[table]) ^ set(found[table])) for table in TABLES)
+    doubled = sum(len(found[table]) - len(set(found[table])) for table in TABLES)
+    rows = sum(map(len, found.values()))
+    different = compare(expected, found)
+    print(f"{killed} kills of the {target}, seed {options.seed}: {different or 'the same rows'}", flush=True)
+    if different:
+        sys.exit(1)
+    return f"| {target} | {killed} | {seconds:.0f} | {rows} | {lost} | {doubled} |"
+
+
 def main() -> None:
     """The long form."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--preset", default="demo")
     parser.add_argument("--set", action="append", default=[], help="a setting over the preset")
-    parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--span", type=float, default=40.0)
+    parser.add_argument("--kills", type=int, default=34, help="of each: driver, stage, server")
+    parser.add_argument("--span", type=float, default=20.0, help="most seconds between a start and a kill")
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--write", action="store_true", help="put the table into docs/reliability.md")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         start = ["--preset", options.preset, *(word for each in options.set for word in ("--set", each))]
         whole = Path(folder) / "whole"
-        call(whole, "run", *start)
+        told = call(whole, "run", *start)
+        assert told.returncode == 0, told.stderr
         expected = snapshot(whole)
-        for target in ("driver", "stage"):
-            home = Path(folder) / target
-            killed = run_with_kills(home, start, target, options.kills, options.span, options.seed)
-            different = compare(expected, snapshot(home))
-            print(
-                f"{killed} kills of the {target}, seed {options.seed}: {different or 'the same rows'}",
-                flush=True,
-            )
-            if different:
-                sys.exit(1)
+        rows = [
+            killed_row(target, Path(folder), start, expected, options)
+            for target in ("driver", "stage", "server")
+        ]
+    words = " ".join(start[1:])
+    table = f"`{words}`, seed {options.seed}, {os.cpu_count()} CPUs:\n\n{HEAD}\n" + "\n".join(rows)
+    print(table)
+    if options.write:
+        rewrite("kills", table)
 
 
 if __name__ == "__main__":
