@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
 from lpd_core import resident
@@ -28,7 +29,7 @@ from pages.components.principle_views import (
 )
 from pages.components.text import cell, plain
 
-DRAWN = 30_000  # of more points a sample is drawn
+DRAWN = 10_000  # of more points a sample is drawn
 MEMBERS = 12
 NEAREST = 24
 MEANING, WORDS = "By meaning", "By words"
@@ -47,23 +48,23 @@ def vector_of_text(store: Store, text: str, embedder: str) -> tuple[float, ...]:
 
 def show_search() -> tuple[str, str]:
     """The search field; returns the text and whether it is meant by meaning or by words, both kept in the address."""
-    field, how = st.columns([3, 1], vertical_alignment="bottom")
     asked = session.param("find")
-    text = field.text_input(
-        "Find principles",
-        value=asked,
-        placeholder="A principle in your own words, or a word that it holds",
-        key="principles.find",
-        max_chars=400,
-    ).strip()
-    chosen = how.segmented_control(
-        "Search",
-        [MEANING, WORDS],
-        default=WORDS if session.param("how") == "words" else MEANING,
-        required=True,
-        key="principles.how",
-        label_visibility="collapsed",
-    )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        text = st.text_input(
+            "Find principles",
+            value=asked,
+            placeholder="A principle in your own words, or a word that it holds",
+            key="principles.find",
+            max_chars=400,
+        ).strip()
+        chosen = st.segmented_control(
+            "Search",
+            [MEANING, WORDS],
+            default=WORDS if session.param("how") == "words" else MEANING,
+            required=True,
+            key="principles.how",
+            label_visibility="collapsed",
+        )
     if text != asked:
         session.set_param("like", None)
     session.set_param("find", text)
@@ -127,6 +128,22 @@ def _several(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+def drawn_map(
+    store: Store,
+    run: str,
+    iteration: int,
+    embedder: str,
+    clusters: tuple[str, ...],
+    positions: tuple[int, ...],
+    drag: str,
+    revision: str,
+) -> go.Figure:
+    """The map with some clusters or positions lit up, made once for all reruns that show the same."""
+    points = reads.hold(principles.points, run, iteration, embedder, DRAWN)
+    labels = reads.fetch(principles.cluster_labels, run, iteration)
+    return map_chart(points, labels, lit_points(points, clusters, positions), drag, revision)
+
+
 def show_map(look: Looking, points: Points) -> None:
     """The map of the principles; a lasso, a box or a click selects principles."""
     mode = st.segmented_control(
@@ -139,11 +156,12 @@ def show_map(look: Looking, points: Points) -> None:
     )
     key = "principles.map"
     own = look.selected.source == "map" and selection.has_points(key)
-    lit = None if own else lit_points(points, look.selected.clusters, look.selected.positions)
+    clusters, positions = ((), ()) if own else (look.selected.clusters, look.selected.positions)
     revision = f"{look.run} {look.iteration} {selection.revision('map')}"
     drag = {"Pan": "pan", "Lasso": "lasso", "Box": "select"}[mode]
+    figure = reads.hold(drawn_map, *look.key, clusters, positions, drag, revision)
     show_chart(
-        map_chart(points, look.labels, lit, drag, revision),
+        figure,
         PointRows(points),
         key=key,
         alt="Map of the principles; the tables beside and below hold the same.",
@@ -212,7 +230,7 @@ def show_members(look: Looking, near: list[dict[str, Any]] | None) -> None:
         selection_mode="single-row",
         key=f"principles.members.{hash((look.place, look.selected, look.text, near is not None, len(rows)))}",
         column_config={
-            "Principle": st.column_config.TextColumn(width=190),
+            "Principle": st.column_config.TextColumn(width=150),
             "Cluster": st.column_config.TextColumn(width=58),
             "Used": st.column_config.NumberColumn(width=52, help="Trajectories that state it"),
             last: st.column_config.NumberColumn(

@@ -20,6 +20,8 @@ from pages.components.text import hover
 
 NAMED = 14
 """How many of the largest clusters have their name on the map."""
+SPOKEN = 5_000
+"""Up to so many points have their cluster's label in the hover box; more would make the page heavy."""
 LABELLED_BRANCHES = 45
 """Up to so many branches have a label on the axis of the dendrogram."""
 FADED = 0.13
@@ -56,30 +58,49 @@ def map_chart(
 def _add_points(
     figure: go.Figure, points: Points, labels: Mapping[str, str], rows: np.ndarray, opacity: float
 ) -> None:
-    colours = np.array([of_cluster(cluster) for cluster in points.clusters] or [""])
-    names = np.array([_cluster_name(cluster, labels) for cluster in points.clusters] or [""])
+    few = len(points.x) <= SPOKEN
+    names = np.array([_cluster_name(each, labels if few else {}) for each in points.clusters] or [""])
     numbers = points.cluster[rows]
     counts = points.count[rows]
-    told = zip(points.text[rows], names[numbers], counts, strict=True)
+    # Numbers and arrays, since plotly checks colours and texts in lists one by one, half a second for 30,000.
+    told = zip(points.text[rows].tolist(), names[numbers].tolist(), counts.tolist(), strict=True)
     figure.add_scattergl(
-        x=points.x[rows],
-        y=points.y[rows],
+        x=points.x[rows].astype(np.float32),
+        y=points.y[rows].astype(np.float32),
         mode="markers",
         marker={
-            "color": colours[numbers].tolist(),
+            "color": (numbers + 0.5).astype(np.float32),
+            "colorscale": _steps([of_cluster(cluster) for cluster in points.clusters]),
+            "cmin": 0,
+            "cmax": max(1, len(points.clusters)),
             "size": sizes(counts, len(points.x)),
             "opacity": opacity,
             "line": {"width": 0},
         },
         customdata=points.position[rows],
-        text=[f"{hover(text, 90)}<br>{name}, {count:,} trajectories" for text, name, count in told],
+        text=np.array(
+            [
+                f"{hover(text, 90 if few else 60)}<br>{name}, {count:,} trajectories"
+                for text, name, count in told
+            ],
+            dtype=object,
+        ),
         hovertemplate="%{text}<extra></extra>",
         unselected={"marker": {"opacity": FADED}},
     )
 
 
+def _steps(colours: Sequence[str]) -> list[tuple[float, str]]:
+    """A colour scale that shows colour n for all values from n to n + 1."""
+    edges = np.linspace(0.0, 1.0, max(1, len(colours)) + 1).tolist()
+    shown = colours or [UNCLUSTERED]
+    return [step for n, colour in enumerate(shown) for step in ((edges[n], colour), (edges[n + 1], colour))]
+
+
 def _cluster_name(cluster: str, labels: Mapping[str, str]) -> str:
-    return f"{cluster}: {hover(labels.get(cluster, ''), 40)}" if cluster else "unclustered"
+    if not cluster:
+        return "unclustered"
+    return f"{cluster}: {hover(labels[cluster], 40)}" if cluster in labels else cluster
 
 
 def sizes(counts: np.ndarray, drawn: int) -> np.ndarray:
@@ -101,7 +122,7 @@ def _name_largest(figure: go.Figure, points: Points, labels: Mapping[str, str]) 
             continue
         own = points.cluster == number
         x, y = float(np.median(points.x[own])), float(np.quantile(points.y[own], 0.95))
-        if all(abs(x - a) > 0.2 * wide or abs(y - b) > 0.06 * high for a, b in taken):
+        if all(abs(x - a) > 0.32 * wide or abs(y - b) > 0.05 * high for a, b in taken):
             taken.append((x, y))
             figure.add_annotation(
                 x=x,
