@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from lpd_core.build import build_parts
+from lpd_core.build import build_parts, build_sampler
 from lpd_core.constitution import Impact
 from lpd_core.errors import EditRefused
 from lpd_core.metrics import interval
@@ -62,7 +63,12 @@ def _scores(
     config = folder.config()
     golds = {e.prompt_id: e.gold for e in corpora.assigned(store, folder.run_id, iteration, "train")}
     parts, templates = build_parts(config, store.cache), load_templates(folder.prompts(config))
-    sampler = parts.sampler(model_of(config, folder, iteration - 1))
+    model = model_of(config, folder, iteration - 1)
+    if config.sampler.kind != "scripted" and Path(model).is_dir():
+        # Whatever sampled in the run: a few answers need no engine or server, and the weights are the same.
+        local = config.sampler.model_copy(update={"kind": "transformers"})
+        config = config.model_copy(update={"sampler": local})
+    sampler = build_sampler(config, model)
     scores = []
     for side in (0, 1):
         requests = [
