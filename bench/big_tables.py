@@ -90,7 +90,8 @@ select n, n // 200 as cluster, concat_ws(' ',
 from range(100000) r(n);
 """
 DRAFTS = """
-insert into drafts select $run, $t, prompt_id(n), draft_of($salt, n), 0.2 + 0.3 * u(hash($salt, n, 5)), 'stop', 45
+insert into drafts (run_id, iteration, prompt_id, text, score, finish_reason, tokens)
+    select $run, $t, prompt_id(n), draft_of($salt, n), 0.2 + 0.3 * u(hash($salt, n, 5)), 'stop', 45
 from (select $first + i as n from range($prompts) r(i));
 """
 CANDIDATES = """

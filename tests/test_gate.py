@@ -302,7 +302,8 @@ def test_a_truth_value_and_a_split_by_k_reach_the_log(store, folder, cli):
 
 def test_a_rescore_without_anything_to_compare_is_refused(store, folder, monkeypatch):
     store.database.execute(
-        """insert into drafts select 'r', 1, 'x' || n, 'y1', 0.1, 'stop', 5 from range(6) r(n)"""
+        """insert into drafts (run_id, iteration, prompt_id, text, score, finish_reason, tokens)
+           select 'r', 1, 'x' || n, 'y1', 0.1, 'stop', 5 from range(6) r(n)"""
     )
     effect = gate.preview(gate.open_review(store, "r", 1), "reword", {"id": "1.1", "text": "Other."})[1]
     store.database.execute("insert into assignments select 'r', 1, 'train', 'x' || n, n from range(6) r(n)")
