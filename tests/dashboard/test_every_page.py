@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from conftest import PROJECT
+
 from dashboard.conftest import open_page, words
 
 PAGES = sorted(path.stem for path in (PROJECT / "pages").glob("*.py"))
