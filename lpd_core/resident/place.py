@@ -23,7 +23,7 @@ class Place:
     `.json` with the models it holds.
 
     Where the home's path is too long for a socket, that one lies in a folder of this user's under the runtime
-    folder, named after the home."""
+    folder, or the temporary one if that path is too long too, named after the home."""
 
     def __init__(self, home: Path, kind: str):
         self.home = Path(home)
@@ -37,8 +37,9 @@ class Place:
 
     def _far(self) -> Path:
         name = hashlib.sha256(os.fsencode(self.home)).hexdigest()[:16]
-        root = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
-        return root / f"lpd-{os.getuid()}-{name}" / f"{self.kind}.sock"
+        roots = [os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir()]
+        places = [Path(root) / f"lpd-{os.getuid()}-{name}" / f"{self.kind}.sock" for root in roots if root]
+        return next((p for p in places if len(os.fsencode(p)) <= LONGEST_SOCKET), places[-1])
 
     def make(self) -> None:
         """Make the folders, for this user alone. Raises `UserError` where one is somebody else's."""
