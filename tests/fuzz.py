@@ -179,13 +179,17 @@ TARGETS: dict[str, tuple[Callable, st.SearchStrategy]] = {
 """What is fuzzed, and with what."""
 
 
-def fuzz(name: str, examples: int) -> None:
-    """Put `examples` inputs to a target. Raises what escaped it, with the smallest input that does it."""
+def fuzz(name: str, examples: int) -> int:
+    """Put `examples` inputs to a target; how many it met. Raises what escaped it, with the smallest input that
+    does it."""
     target, strategy = TARGETS[name]
+    met = 0
 
     @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(strategy)
     def put(value) -> None:
+        nonlocal met
+        met += 1
         try:
             target(value)
         except LpdError as cause:
@@ -196,6 +200,7 @@ def fuzz(name: str, examples: int) -> None:
     finally:
         for path in Path(tempfile.gettempdir()).glob(f"lpd-fuzz-{_SESSION}*"):
             path.unlink()
+    return met
 
 
 def main() -> None:

@@ -6,7 +6,6 @@ fails is answered with one line and costs no other; an asker who is gone ends th
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
@@ -18,6 +17,7 @@ from typing import Any, Protocol
 
 from lpd_core.errors import LpdError
 from lpd_core.resident.place import Place
+from lpd_core.store.locks import acquire
 
 Send = Callable[[Mapping[str, Any]], None]
 LARGEST_REQUEST = 1 << 26  # bytes
@@ -47,7 +47,7 @@ def serve(place: Place, operation: Operation, idle: float) -> None:
     another process of the kind is alive."""
     place.make()
     with open(place.lock, "a+", encoding="ascii") as lock:
-        if not _take(lock):
+        if not acquire(lock, TAKEOVER_SECONDS):
             return
         lock.truncate(0)
         lock.write(str(os.getpid()))
@@ -59,18 +59,6 @@ def serve(place: Place, operation: Operation, idle: float) -> None:
             # Gone before the lock is free: who finds no socket starts another process.
             place.socket.unlink(missing_ok=True)
             listener.close()
-
-
-def _take(lock) -> bool:
-    give_up = time.monotonic() + TAKEOVER_SECONDS
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            if time.monotonic() > give_up:
-                return False
-            time.sleep(0.02)
 
 
 def _listen(place: Place) -> socket.socket:
