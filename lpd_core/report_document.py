@@ -128,6 +128,7 @@ def _constitutions(store: Store, report: Mapping[str, Any]) -> list[Section]:
         rows = [
             {
                 "id": entry.entry_id,
+                "label": entry.label,
                 "principle": entry.text,
                 "state": entry.status,
                 "lineage": fates.get(entry.entry_id, ""),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import resource
 import sys
 import tempfile
 import time
@@ -231,7 +230,7 @@ def main() -> None:
     os.chdir(PROJECT)
     told = answers()
     table = as_table(told)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_memory()
     slowest = max(told, key=lambda each: each.seconds)
     if options.write:
         rewrite("hostile inputs", table)
@@ -241,8 +240,20 @@ def main() -> None:
         f"{len(told)} inputs, the slowest {slowest.seconds:.1f} s ({slowest.shown[:60]!r}), peak {peak / 2**20:.0f} MiB"
     )
     different = [line for line in table.splitlines() if line not in section("hostile inputs").splitlines()]
-    if options.check and (different or slowest.seconds > SECONDS or peak > MEMORY):
-        sys.exit("\n".join(["the document tells otherwise:", *different]))
+    wrong = [f"docs/reliability.md tells otherwise: {line}" for line in different]
+    if slowest.seconds > SECONDS:
+        wrong.append(f"{slowest.shown[:60]!r} took {slowest.seconds:.1f} s, allowed are {SECONDS:.0f}")
+    if peak > MEMORY:
+        wrong.append(f"the inputs took {peak / 2**20:.0f} MiB, allowed are {MEMORY / 2**20:.0f}")
+    if options.check and wrong:
+        sys.exit("\n".join(wrong))
+
+
+def peak_memory() -> int:
+    """The most memory this program held, in bytes. `getrusage` would tell what the process that started it held:
+    Linux carries that figure over an `exec`."""
+    told = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", told)[1]) * 1024
 
 
 if __name__ == "__main__":
