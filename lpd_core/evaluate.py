@@ -32,11 +32,12 @@ def self_correct(
     config: RunConfig,
     salt: tuple,
     principle: str | None = None,
+    drafts_only: bool = False,
 ) -> list[tuple[Generation, Generation, Generation]]:
     """(y1, z, y2) for each prompt, each stage sampled for all prompts at once; z's text is cleaned, its `raw` is not.
     `salt` names the seeds' purpose. A `principle` given stands as z everywhere, and none is sampled. A model that is
     trained without principles answers as it learnt to: `star` writes y2 with no z, `gold` answers once, so that y2 is
-    y1."""
+    y1, as it is with `drafts_only`."""
 
     def ask(chats, sampling: Sampling, role: str) -> list[Generation]:
         seeds = [derive_seed(config.seed, *salt, role, example.prompt_id) for example in examples]
@@ -46,7 +47,7 @@ def self_correct(
     settings = config.evaluate
     drafts = ask([opening(templates, example.messages) for example in examples], settings.draft, "draft")
     texts = [draft.text.strip() for draft in drafts]
-    if principle is None and config.m_step.target == "gold":
+    if drafts_only or (principle is None and config.m_step.target == "gold"):
         return [(draft, NO_PRINCIPLE, draft) for draft in drafts]
     if principle is None and config.m_step.target == "star":
         cues = [improve_chat(templates, e.messages, text) for e, text in zip(examples, texts, strict=True)]

@@ -21,7 +21,9 @@ from typing import Any
 from lpd_core.config import PROJECT
 from lpd_core.errors import DataError, UserError
 from lpd_core.metrics import interval, wilson
+from lpd_core.types import Generation
 
+BENCHMARK = "ifeval"
 PUNKT = PROJECT / "data" / "punkt"
 MISSING = "IFEval's checkers are not installed: pip install -r requirements-eval.txt"
 
@@ -132,3 +134,47 @@ def accuracies(checked: Sequence[Checked | None]) -> dict[str, Any]:
     for name, rows in told["types"].items():
         told["types"][name] = {k: asdict(wilson(sum(v) / len(v), len(v))) for k, v in rows.items()}
     return told
+
+
+def stored_row(
+    system: str, prompt: Prompt, principle: str, answer: Generation, splitter: str
+) -> dict[str, Any]:
+    """An answer with its verdicts as a row of `evaluations`: 1 as score where every instruction is followed strictly, None
+    where there is no answer."""
+    failed = answer.finish_reason in ("error", "overlong")
+    checked = None if failed else check_response(prompt, answer.text)
+    verdict = {
+        "question": prompt.prompt,
+        "instructions": prompt.instruction_id_list,
+        "strict": checked.strict if checked else None,
+        "loose": checked.loose if checked else None,
+        "sentences": splitter,
+        "error": (answer.error or f"the prompt is {answer.finish_reason}") if failed else "",
+    }
+    return {
+        "prompt_id": f"{BENCHMARK}:{prompt.key}",
+        "system": system,
+        "benchmark": BENCHMARK,
+        "principle": principle,
+        "response": "" if failed else answer.text.strip(),
+        "score": float(all(checked.strict)) if checked else None,
+        "verdict": json.dumps(verdict, ensure_ascii=False),
+    }
+
+
+def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The accuracies of each system from its stored rows, `verdict` decoded, with the splitter of sentences used."""
+    systems: dict[str, list[Mapping[str, Any]]] = {}
+    for row in sorted(rows, key=lambda row: (row["system"], row["prompt_id"])):
+        systems.setdefault(row["system"], []).append(row)
+    return {
+        name: {**accuracies([_checked(row) for row in own]), "sentences": own[0]["verdict"]["sentences"]}
+        for name, own in systems.items()
+    }
+
+
+def _checked(row: Mapping[str, Any]) -> Checked | None:
+    told = row["verdict"]
+    if told["strict"] is None:
+        return None
+    return Checked(0, tuple(told["instructions"]), tuple(told["strict"]), tuple(told["loose"]))

@@ -6,7 +6,6 @@ and asked once.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -164,16 +163,12 @@ def keep(
     store: Store, folder: RunFolder, iteration: int, judged: Judged, prompts_digest: str, against: str
 ) -> None:
     """Keep each judged pair among the run's evaluations: share won as its score, both orders' outcomes as verdict."""
-    name = hashlib.sha256(
-        json.dumps([judged.name, judged.judge, prompts_digest, [p.key for p in judged.pairings]]).encode()
-    ).hexdigest()[:12]
     rows = []
     for pairing, judgement in zip(judged.pairings, judged.judgements, strict=True):
         forward, backward = judgement.outcomes
         verdict = {"forward": forward, "backward": backward, "against": against, "prompts": prompts_digest}
         rows.append(
             {
-                "eval_id": f"{folder.run_id}.{iteration}.judged.{name}",
                 "prompt_id": pairing.key,
                 "system": f"judge:{judged.judge}",
                 "benchmark": f"judge:{judged.name}",
@@ -183,4 +178,4 @@ def keep(
                 "verdict": json.dumps(verdict),
             }
         )
-    evaluating.keep_judged(store, folder, iteration, name, rows)
+    evaluating.keep_measured(store, folder, iteration, "judged", rows)

@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lpd_core import ifeval, judgements, measures
-from lpd_core.build import build_embedder, build_judge, build_sampler
+from lpd_core import benchmarks, judgements, measures
+from lpd_core.build import build_embedder, build_judge
 from lpd_core.config import RunConfig, override
 from lpd_core.errors import UserError
 from lpd_core.judge import Judge, load_prompts
 from lpd_core.metrics import best_iteration
-from lpd_core.prompts import load_templates, opening
-from lpd_core.seeds import derive_seed
-from lpd_core.stage import model_of
 from lpd_core.store import RunFolder, Store, constitutions, evaluating
 from lpd_core.store import runs as run_table
-from lpd_core.types import SampleRequest
 
 Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to measure: the held-out set, whether to ask the judge, of how many prompts and entries, and IFEval's file."""
+    """What to measure: the held-out set, whether to ask the judge, of how many prompts and entries, and the benchmarks'
+    files; `references` are MT-Bench's reference answers."""
 
     benchmark: str = "test"
     judge: bool = False
     prompts: int = 40
     entries: int = 8
     ifeval: Path | None = None
+    mt_bench: Path | None = None
+    references: Path | None = None
+    alpaca_eval: Path | None = None
 
 
 def measure_run(
@@ -70,8 +70,13 @@ def measure_run(
     if wanted.judge:
         judge = build_judge(config, store.cache)
         told["judged"] = judge_run(store, folder, config, judge, best, wanted, tell)
+    bench = benchmarks.Bench(store, folder, config, best, tell)
     if wanted.ifeval is not None:
-        told["ifeval"] = {t: _ifeval(folder, config, t, wanted.ifeval, tell) for t in (0, best)}
+        told["ifeval"] = benchmarks.run_ifeval(bench, wanted.ifeval)
+    if wanted.mt_bench is not None:
+        told["mt_bench"] = [benchmarks.run_mt_bench(bench, wanted.mt_bench, wanted.references)]
+    if wanted.alpaca_eval is not None:
+        told["alpaca_eval"] = [benchmarks.run_alpaca_eval(bench, wanted.alpaca_eval)]
     return told
 
 
@@ -126,28 +131,3 @@ def _entries(store: Store, run_id: str, iteration: int, most: int) -> list[tuple
     active = constitution.active if constitution else ()
     largest = sorted(active, key=lambda entry: (-entry.trajectories, entry.entry_id))[:most]
     return [(entry.entry_id, entry.text) for entry in largest]
-
-
-def _ifeval(
-    folder: RunFolder, config: RunConfig, iteration: int, path: Path, tell: Tell
-) -> Mapping[str, Any]:
-    """M_t's accuracy on IFEval's prompts, answered once each as a plain request."""
-    prompts = ifeval.read_prompts(path)
-    templates = load_templates(folder.prompts(config))
-    splitter = ifeval.sentence_splitter()
-    tell(f"M_{iteration} answers {len(prompts)} IFEval prompts")
-    requests = [
-        SampleRequest(
-            opening(templates, ({"role": "user", "content": prompt.prompt},)),
-            derive_seed(config.seed, "ifeval", prompt.key),
-        )
-        for prompt in prompts
-    ]
-    answers = build_sampler(config, model_of(config, folder, iteration)).sample(
-        requests, config.evaluate.draft
-    )
-    checked = [
-        None if answer.finish_reason in ("error", "overlong") else ifeval.check_response(prompt, answer.text)
-        for prompt, answer in zip(prompts, answers, strict=True)
-    ]
-    return {**ifeval.accuracies(checked), "sentences": splitter}

@@ -24,13 +24,27 @@ def tables(found: Mapping[str, Any]) -> list[Table | str]:
             (f"judged by {judged['judge']}, prompts {judged['prompts_digest']}", _pairs(judged["pairs"]))
         )
         parts.append(("principles by the judge", _followed(judged["entries"])))
-    for iteration, rows in (found.get("ifeval") or {}).items():
-        title = f"IFEval, M_{iteration} ({rows['unanswered']} unanswered; sentences: {rows['sentences']})"
-        parts.append((title, _accuracies(rows)))
+    parts += benchmark_tables(found)
     parts.append(
         "Intervals are 95 %: Wilson's for shares, bootstrap over prompts for means, Wald's for regression weights. Win "
         "rates count ties half. `prune?` marks a weight whose interval is below 0."
     )
+    return parts
+
+
+def benchmark_tables(found: Mapping[str, Any]) -> list[Table]:
+    """The tables of MT-Bench, AlpacaEval and IFEval, those that were measured."""
+    parts: list[Table] = []
+    for each in found.get("mt_bench") or ():
+        by = f"rated 1 to 10 by {each['judge']}, prompts {each['prompts_digest']}"
+        parts.append((f"MT-Bench, {by}", _rated(each["systems"])))
+        parts.append((f"MT-Bench by category, {by}", _categories(each["systems"])))
+    for each in found.get("alpaca_eval") or ():
+        title = f"AlpacaEval against {each['against']}, judged by {each['judge']}, prompts {each['prompts_digest']}"
+        parts.append((title, _preferred(each["systems"])))
+    if found.get("ifeval"):
+        splitters = ", ".join(sorted({rows["sentences"] for rows in found["ifeval"].values()}))
+        parts.append((f"IFEval, sentences split by the {splitters}", _accuracies(found["ifeval"])))
     return parts
 
 
@@ -125,14 +139,73 @@ def _followed(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     ]
 
 
-def _accuracies(rows: Mapping[str, Any]) -> list[dict[str, str]]:
+def _rated(systems: Mapping[str, Any]) -> list[dict[str, str]]:
+    first = next(iter(systems), "")
     return [
         {
+            "system": name,
+            "n questions": str(row["average"]["n"]),
+            "average": figure(row["average"], 2),
+            **{f"turn {n}": figure(value, 2) for n, value in row["turns"].items()},
+            f"over {first}, paired": figure(row["over_first"], 2),
+            "unanswered turns": f"{row['unanswered']} of {row['turns_asked']}",
+            "failed verdicts": f"{row['failed_verdicts']} of {row['turns_asked'] - row['unanswered']}",
+            "beside a reference": str(row["referenced"]),
+        }
+        for name, row in systems.items()
+    ]
+
+
+def _categories(systems: Mapping[str, Any]) -> list[dict[str, str]]:
+    names = list(dict.fromkeys(name for row in systems.values() for name in row["categories"]))
+    return [
+        {
+            "category": name,
+            "n questions": str(max(row["categories"].get(name, {"n": 0})["n"] for row in systems.values())),
+            **{system: figure(row["categories"].get(name, {"n": 0}), 2) for system, row in systems.items()},
+        }
+        for name in names
+    ]
+
+
+def _preferred(systems: Mapping[str, Any]) -> list[dict[str, str]]:
+    return [
+        {
+            "system": name,
+            "n judged": str(row["win_rate"]["n"]),
+            "win rate": figure(row["win_rate"]),
+            "length-controlled": figure(row["length_controlled"]),
+            "characters": _lengths(row),
+            "wins": str(row["wins"]),
+            "ties": str(row["ties"]),
+            "losses": str(row["losses"]),
+            "unjudged": str(row["unjudged"]),
+            "unanswered": str(row["unanswered"]),
+            "failed verdicts": f"{row['failed_verdicts']} of {row['verdicts']}",
+            "both orders agree": _share(row["agreement"]),
+            "favours the first by": _share(row["order_bias"]),
+        }
+        for name, row in systems.items()
+    ]
+
+
+def _lengths(row: Mapping[str, Any]) -> str:
+    if row["mean_length"] is None:
+        return "-"
+    return f"{row['mean_length']:.0f} against {row['reference_length']:.0f}"
+
+
+def _accuracies(systems: Mapping[str, Any]) -> list[dict[str, str]]:
+    return [
+        {
+            "system": name,
             "level": level,
             "strict": figure(rows[f"{level}_strict"]),
             "loose": figure(rows[f"{level}_loose"]),
             "n prompts": str(rows[f"{level}_strict"]["n"]),
             "n instructions": str(rows[f"{level}_strict"].get("instructions", "")),
+            "unanswered": str(rows["unanswered"]),
         }
+        for name, rows in systems.items()
         for level in ("prompt", "instruction")
     ]

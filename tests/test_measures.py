@@ -8,6 +8,7 @@ import pytest
 from conftest import SHARED, run_inline
 from sklearn.linear_model import LogisticRegression
 
+from lpd_core.benchmark_results import stored_benchmarks
 from lpd_core.config import Sampling
 from lpd_core.constitution import from_clustering
 from lpd_core.judge import Judge
@@ -193,12 +194,14 @@ def test_ifeval_answers_are_checked_and_counted(measured_run, tmp_path):
     ]
     Path(path).write_text("".join(json.dumps(row) + "\n" for row in rows))
     found = measure_run(store, folder, Request(ifeval=path), tell=lambda line: None)
-    assert found["ifeval"][0]["prompt_strict"] == {
+    assert list(found["ifeval"]) == ["M_0 y1", "M_0 y2", "M_1 y2"]
+    assert found["ifeval"]["M_0 y1"]["prompt_strict"] == {
         "mean": 1.0,
         "low": pytest.approx(0.4385, abs=1e-3),
         "high": 1.0,
         "n": 3,
     }
+    assert stored_benchmarks(store, folder.run_id)["ifeval"] == found["ifeval"]
 
 
 def test_the_comparators_file_has_its_documented_fields(measured_run):

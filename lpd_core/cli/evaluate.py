@@ -42,6 +42,22 @@ def evaluate(
     ifeval: Annotated[
         Optional[Path], typer.Option("--ifeval", help="IFEval's prompts (JSONL): answer and check them.")  # noqa: UP045
     ] = None,
+    mt_bench: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--mt-bench", help="MT-Bench's questions (JSONL): answer two turns, rate 1 to 10."),
+    ] = None,
+    references: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--references", help="With --mt-bench: a model's reference answers, as FastChat keeps them."
+        ),
+    ] = None,
+    alpaca_eval: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--alpaca-eval", help="Reference outputs (JSON, JSONL: instruction, output): win rate over them."
+        ),
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Of a run: win rates from step to step, the constitution's quality, each principle's strength; with --judge by a
@@ -55,7 +71,9 @@ def evaluate(
     from lpd_core.measuring import Request, measure_run
     from lpd_core.measuring_text import tables
 
-    wanted = Request(benchmark, judge, limit, entries, ifeval)
+    if references is not None and mt_bench is None:
+        raise UserError("--references goes with --mt-bench QUESTIONS")
+    wanted = Request(benchmark, judge, limit, entries, ifeval, mt_bench, references, alpaca_eval)
     store = Store()
     found = measure_run(
         store, store.run(run_id), wanted, set_ or (), tell=lambda line: print(line, file=sys.stderr)

@@ -5,7 +5,17 @@ and measures order bias. A verdict that cannot be read is asked for again, then 
 """
 
 from lpd_core.judge.asking import Judge, Question
-from lpd_core.judge.pairwise import Pairing, PairJudgement, PairSummary, pairwise_judgements, summarise_pairs
+from lpd_core.judge.pairwise import (
+    Outcomes,
+    Pairing,
+    PairJudgement,
+    PairSummary,
+    pairwise_judgements,
+    share_won,
+    side_of,
+    summarise_outcomes,
+    summarise_pairs,
+)
 from lpd_core.judge.parsing import read_choice, read_rating
 from lpd_core.judge.pointwise import Rated, Rating, pointwise_judgements
 from lpd_core.judge.prompts import JudgePrompts, load_prompts
@@ -14,6 +24,7 @@ from lpd_core.judge.verdicts import Verdict, VerdictCache
 __all__ = [
     "Judge",
     "JudgePrompts",
+    "Outcomes",
     "PairJudgement",
     "PairSummary",
     "Pairing",
@@ -27,5 +38,8 @@ __all__ = [
     "pointwise_judgements",
     "read_choice",
     "read_rating",
+    "share_won",
+    "side_of",
+    "summarise_outcomes",
     "summarise_pairs",
 ]

@@ -14,6 +14,8 @@ from lpd_core.types import Interval, Message
 POINTS = {"a": 1.0, "tie": 0.5, "b": 0.0}
 AS_SHOWN = {"first": "a", "second": "b", "tie": "tie"}
 TURNED = {"first": "b", "second": "a", "tie": "tie"}
+Outcomes = tuple[Sequence[str | None], Sequence[str | None]]
+"""The verdicts "a", "b", "tie" or None (not given) of each order, a shown first and b shown first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,31 +47,33 @@ class PairJudgement:
 
     @property
     def share(self) -> float | None:
-        """The share of verdicts that a wins, a tie half, the orders weighing the same; None where an order that
-        was asked has no verdict."""
-        shares = []
-        for outcomes in filter(None, self.outcomes):
-            points = [POINTS[outcome] for outcome in outcomes if outcome]
-            if not points:
-                return None
-            shares.append(sum(points) / len(points))
-        return sum(shares) / len(shares) if shares else None
+        """The share of verdicts that a wins, as `share_won` has it."""
+        return share_won(self.outcomes)
 
     @property
     def outcome(self) -> str | None:
         """Who wins: "a" or "b" with more than half of the verdicts, else "tie"; None where unjudged. With one vote, a
         judge whose verdict turns with the order gives a tie."""
-        if self.share is None:
-            return None
-        return "tie" if self.share == 0.5 else "a" if self.share > 0.5 else "b"
+        return side_of(self.share)
 
-    @property
-    def agrees(self) -> bool | None:
-        """Whether both orders gave the same outcome in every vote; None where a verdict or an order is missing."""
-        forward, backward = self.outcomes
-        if not backward or None in forward or None in backward:
+
+def share_won(outcomes: Outcomes) -> float | None:
+    """The share of verdicts that a wins, a tie half, the orders weighing the same; None where an order that was asked
+    has no verdict."""
+    shares = []
+    for order in filter(None, outcomes):
+        points = [POINTS[outcome] for outcome in order if outcome]
+        if not points:
             return None
-        return forward == backward
+        shares.append(sum(points) / len(points))
+    return sum(shares) / len(shares) if shares else None
+
+
+def side_of(share: float | None) -> str | None:
+    """Who wins with a share of the verdicts: "a", "b" or "tie"; None where there is none."""
+    if share is None:
+        return None
+    return "tie" if share == 0.5 else "a" if share > 0.5 else "b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,21 +122,37 @@ def pairwise_judgements(
 
 def summarise_pairs(judgements: Sequence[PairJudgement]) -> PairSummary:
     """Wins, ties, failures, agreement and order bias of judgements, nothing guessed where a verdict is missing."""
-    outcomes = [judgement.outcome for judgement in judgements]
-    verdicts = [v for judgement in judgements for v in (*judgement.forward, *judgement.backward)]
-    agreeing = [j.agrees for j in judgements if j.agrees is not None]
-    both = [j for j in judgements if j.agrees is not None]
-    decided = [v.value for j in both for v in (*j.forward, *j.backward) if v.value != "tie"]
+    return summarise_outcomes([judgement.outcomes for judgement in judgements])
+
+
+def summarise_outcomes(outcomes: Sequence[Outcomes]) -> PairSummary:
+    """The same from the outcomes alone, as they are stored. `agreement` is the share of the pairs with every verdict in
+    which both orders gave the same outcomes."""
+    shares = [share_won(each) for each in outcomes]
+    sides = [side_of(share) for share in shares]
+    verdicts = [verdict for each in outcomes for order in each for verdict in order]
+    both = [
+        (tuple(forward), tuple(backward))
+        for forward, backward in outcomes
+        if backward and None not in (*forward, *backward)
+    ]
+    chose_first = [
+        verdict == first
+        for forward, backward in both
+        for first, order in (("a", forward), ("b", backward))
+        for verdict in order
+        if verdict != "tie"
+    ]
     return PairSummary(
-        pairings=len(judgements),
-        win_rate=interval([j.share for j in judgements if j.share is not None]),
-        wins=outcomes.count("a"),
-        losses=outcomes.count("b"),
-        ties=outcomes.count("tie"),
-        unjudged=outcomes.count(None),
+        pairings=len(outcomes),
+        win_rate=interval([share for share in shares if share is not None]),
+        wins=sides.count("a"),
+        losses=sides.count("b"),
+        ties=sides.count("tie"),
+        unjudged=sides.count(None),
         verdicts=len(verdicts),
-        failed_verdicts=sum(v.value is None for v in verdicts),
-        tied_verdicts=sum(v.value == "tie" for v in verdicts),
-        agreement=sum(agreeing) / len(agreeing) if agreeing else float("nan"),
-        order_bias=decided.count("first") / len(decided) - 0.5 if decided else float("nan"),
+        failed_verdicts=sum(verdict is None for verdict in verdicts),
+        tied_verdicts=sum(verdict == "tie" for verdict in verdicts),
+        agreement=sum(f == b for f, b in both) / len(both) if both else float("nan"),
+        order_bias=sum(chose_first) / len(chose_first) - 0.5 if chose_first else float("nan"),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,8 @@ from lpd_core.store import runs
 
 if TYPE_CHECKING:
     from lpd_core.store import RunFolder, Store
+
+IDENTITY = ("iteration", "system", "prompt_id", "sample")
 
 
 def heldout_answers(
@@ -37,14 +40,43 @@ def gains_by_principle(store: Store, run_id: str, iteration: int) -> list[dict[s
     )
 
 
-def keep_judged(
+def keep_measured(
     store: Store, folder: RunFolder, iteration: int, name: str, rows: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Keep judged pairs as rows of `evaluations`, in a segment of the run, as every result is; `name` tells the
-    measurement apart from others, and the same one is kept once."""
-    keyed = [{"run_id": folder.run_id, "iteration": iteration, "sample": 0, **row} for row in rows]
-    folder.write_segment(iteration, f"judged_{name}", 0, {"evaluations": keyed})
+    """Keep judged or checked answers as rows of `evaluations`, in a segment of the run, as every result is; `name` tells
+    the measurement apart from others, and the same rows are kept once."""
+    whole = json.dumps([name, list(rows)], sort_keys=True, ensure_ascii=True)
+    digest = hashlib.sha256(whole.encode()).hexdigest()[:12]
+    keyed = [
+        {
+            "eval_id": f"{folder.run_id}.{iteration}.{name}.{digest}",
+            "run_id": folder.run_id,
+            "iteration": iteration,
+            "sample": 0,
+            **row,
+        }
+        for row in rows
+    ]
+    folder.write_segment(iteration, f"measured_{digest}", 0, {"evaluations": keyed})
     runs.ingest(store, folder)
+
+
+def measured_rows(store: Store, run_id: str, benchmark: str, limit: int = 100_000) -> list[dict[str, Any]]:
+    """The kept rows of a benchmark (MT-Bench's rated turns, IFEval's checked answers, ...) with `verdict` decoded, without
+    the texts of drafts; measured again, the later row stands, and one with a score before one without."""
+    rows = store.database.query(
+        """select e.iteration, e.prompt_id, e.system, e.sample, e.principle, e.response, e.score, e.verdict
+           from evaluations e
+           where e.run_id = ? and e.benchmark = ?
+           order by e.iteration, e.system, e.prompt_id, e.sample, e.score is not null, e.eval_id limit ?""",
+        [run_id, benchmark, limit],
+    )
+    found = [{**row, "verdict": json.loads(row["verdict"] or "{}")} for row in rows]
+    return list(
+        {
+            (*map(row["verdict"].get, ("judge", "prompts")), *map(row.get, IDENTITY)): row for row in found
+        }.values()
+    )
 
 
 def judged_rows(store: Store, run_id: str) -> list[dict[str, Any]]:
