@@ -12,6 +12,7 @@ from lpd_core.errors import ConfigError, suggest
 from lpd_core.parts import (
     SCRIPTS,
     Embedder,
+    OneAtATime,
     Parts,
     Perplexity,
     Sampler,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 def build_parts(config: RunConfig, cache: Path) -> Parts:
     """The parts a configuration names; `cache` is a folder for embeddings."""
     return Parts(
-        scorer=build_scorer(config, cache),
+        scorer=OneAtATime(build_scorer(config, cache)),
         sampler=lambda model: build_sampler(config, model),
         embedder=lambda: build_embedder(config, cache),
         perplexity=lambda model: build_perplexity(config, model),
@@ -106,7 +107,7 @@ def judge_name(config: RunConfig, model: str) -> str:
     if sampler.kind == "scripted":
         return f"scripted:{sampler.script}"
     if sampler.kind == "openai":
-        return f"openai:{sampler.served or model}@{sampler.url or sampler.serve}"
+        return f"openai:{sampler.served or model}@{(sampler.addresses() or [sampler.serve])[0]}"
     if not Path(model).exists():
         return f"{sampler.kind}:{model}"
     return f"{sampler.kind}:{Path(model).name}@{digest(config, model)[:16]}"

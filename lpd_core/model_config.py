@@ -77,6 +77,9 @@ class SamplerConfig(Section):
     """Memory of vLLM's keys and values on a CPU, in GiB."""
     url: str = ""
     """Base address of the server of kind `openai`, such as `http://127.0.0.1:8000/v1`."""
+    urls: list[str] = Field(default_factory=list)
+    """Base addresses of further servers of the same weights: each request goes to the one with the fewest under way, and is
+    asked elsewhere when a server is lost."""
     served: str = ""
     """The name under which the server knows M_0; empty takes its path, as vLLM does. Trained weights are asked for by the
     path of their checkpoint, unless `serve` starts the server."""
@@ -93,7 +96,9 @@ class SamplerConfig(Section):
     key_variable: str = Field("OPENAI_API_KEY", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     """Name of the environment variable that holds the server's key, if it wants one. The key itself is kept nowhere."""
     concurrency: int = Field(32, ge=1, le=4096)
-    """Requests under way at once."""
+    """Requests under way at once at each server."""
+    chunks_at_once: int = Field(0, ge=0, le=64)
+    """Chunks of prompts under way at once with kind `openai`; 0 takes as many as keep all servers busy."""
     timeout: float = Field(300.0, gt=0.0)
     """Seconds that one answer may take."""
     retries: int = Field(5, ge=0)
@@ -101,10 +106,16 @@ class SamplerConfig(Section):
     patience: float = Field(300.0, ge=0.0)
     """Seconds to wait for a server that is gone or limits the rate; then the run pauses."""
 
+    def addresses(self) -> list[str]:
+        """The base addresses of all servers, each once."""
+        return list(dict.fromkeys(url.rstrip("/") for url in [self.url, *self.urls] if url))
+
     @model_validator(mode="after")
     def _server_fits(self) -> SamplerConfig:
-        if "@" in self.url or "?" in self.url:
+        if any("@" in url or "?" in url for url in (self.url, *self.urls)):
             raise ValueError("sampler.url carries more than an address; a key belongs into the environment")
+        if self.serve and self.urls:
+            raise ValueError("sampler.serve starts the server that is asked; sampler.urls names others")
         if self.serve and self.workers > 1:
             raise ValueError("sampler.serve starts one server a stage; set workers = 1 and raise concurrency")
         return self

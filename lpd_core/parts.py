@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Protocol
 
 from lpd_core.config import Sampling
@@ -34,6 +35,19 @@ class Scorer(Protocol):
     def score(self, pairs: Sequence[Pair]) -> list[float | None]:
         """f(response, gold) in [0, 1] for each pair; None where the scorer failed: unscored, never zero."""
         ...
+
+
+@dataclass(frozen=True)
+class OneAtATime:
+    """A scorer that several threads may call: one after the other, since most keep a model or a file."""
+
+    scorer: Scorer
+    lock: Lock = field(default_factory=Lock)
+
+    def score(self, pairs: Sequence[Pair]) -> list[float | None]:
+        """Pass on when nobody else is scoring."""
+        with self.lock:
+            return self.scorer.score(pairs)
 
 
 class Embedder(Protocol):

@@ -11,13 +11,16 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lpd_core.build import served_name
 from lpd_core.config import RunConfig, resolve_path
 from lpd_core.errors import Interrupted, UserError
 from lpd_core.findings import Preflight
 from lpd_core.types import Message
+
+if TYPE_CHECKING:
+    from lpd_core.samplers.server import Server
 
 PROBE = """
 import importlib.util, json, pathlib, re
@@ -104,27 +107,41 @@ def _check_server(report: Preflight, config: RunConfig) -> None:
             if place not in sampler.serve:
                 report.error(f"sampler.serve has no {place}", "it is filled in at each stage")
         return
-    if not sampler.url.startswith(("http://", "https://")):
-        report.error(
-            f"sampler.url = {sampler.url!r}",
-            "give the address of an OpenAI-compatible server, such as http://127.0.0.1:8000/v1, or sampler.serve",
-        )
-        return
-    path = resolve_path(config.model.path)
-    name = served_name(config, str(path.absolute()) if path.exists() else config.model.path)
-    try:
-        server = Server(sampler.url, sampler)
-        served = server.models(seconds=5)
-        if served is not None and name not in served:
-            raise server.not_served(name)
-    except Interrupted as cause:
-        report.error(cause)
-    if not os.environ.get(sampler.key_variable) and sampler.url.startswith("https:"):
+    addresses = sampler.addresses() or [sampler.url]
+    for url in addresses:
+        if not url.startswith(("http://", "https://")):
+            report.error(
+                f"sampler.url = {url!r}",
+                "give the address of an OpenAI-compatible server, such as http://127.0.0.1:8000/v1, or sampler.serve",
+            )
+            return
+    _ask_servers(report, config, [Server(url, sampler) for url in addresses])
+    if not os.environ.get(sampler.key_variable) and any(url.startswith("https:") for url in addresses):
         report.warn(f"${sampler.key_variable} is not set", "the server may refuse requests without a key")
     report.warn(
-        f"{sampler.url} has to serve the weights of each iteration: the run pauses after training until it does",
+        f"{', '.join(addresses[:3])} {'has' if len(addresses) == 1 else 'have'} to serve the weights of each "
+        "iteration: the run pauses after training until then",
         "set sampler.serve to a command, and the run serves them itself",
     )
+
+
+def _ask_servers(report: Preflight, config: RunConfig, servers: list[Server]) -> None:
+    """Note servers that cannot be asked for M_0: one of several is missed, all of them stop the run."""
+    path = resolve_path(config.model.path)
+    name = served_name(config, str(path.absolute()) if path.exists() else config.model.path)
+    problems = []
+    for server in servers:
+        try:
+            served = server.models(seconds=5)
+            if served is not None and name not in served:
+                raise server.not_served(name)
+        except Interrupted as cause:
+            problems.append(cause)
+    for problem in problems:
+        if len(problems) == len(servers):
+            report.error(problem)
+        else:
+            report.warn(problem, "the run goes on with the other servers until it is back")
 
 
 def _check_architecture(report: Preflight, config: RunConfig, known_to_vllm: list[str]) -> None:

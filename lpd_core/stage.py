@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from math import ceil
+from threading import Lock
 from typing import Any, TypeVar
 
-from lpd_core.config import RunConfig, resolve_path
+from lpd_core.config import RunConfig, Sampling, resolve_path
 from lpd_core.events import Event, Progress, StageStarted
-from lpd_core.parts import Emit, Parts
+from lpd_core.parts import Emit, Parts, Sampler
 from lpd_core.prompts import Templates
 from lpd_core.store import Store
 from lpd_core.store.run_folder import RunFolder
-from lpd_core.types import Generation
+from lpd_core.types import Generation, SampleRequest
 
 Item = TypeVar("Item")
 SAMPLED = ("sampling", "tokens", "prompt_tokens", "cached_tokens", "truncated", "overlong")
 """What the clock of a stage that samples tells: seconds, tokens, and prompts cut or refused."""
+MOST_AT_ONCE = 64  # chunks in one process, each a thread
+AHEAD = 4  # requests of the chunks under way for each that the servers take at once: tails and drafts fill few places
 Tables = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
@@ -86,13 +91,50 @@ def work_in_chunks(
     mine = [(number, *chunk) for number, chunk in enumerate(chunks) if number % count == index]
     total, done = sum(len(items) for _, items, _ in mine), 0
     stage.emit(StageStarted(stage.iteration, stage.name, total, unit, shard=index))
-    for number, items, work in mine:
-        if not stage.folder.has_segment(stage.iteration, stage.name, number):
-            started = time.perf_counter()
-            stage.commit(number, work(items))
-            stage.clock["work"] = stage.clock.get("work", 0.0) + time.perf_counter() - started
-        done += len(items)
+    for finished in _finished_chunks(stage, mine):
+        done += finished
         stage.emit(Progress(stage.iteration, stage.name, done, total, dict(stage.clock), shard=index))
+
+
+def _finished_chunks(
+    stage: Stage, chunks: Sequence[tuple[int, Sequence[Item], Callable[[Sequence[Item]], Tables]]]
+) -> Iterator[int]:
+    """Bring chunks (number, items, work) to their commits, several at once where the servers want it; the number of
+    items of each as it is finished."""
+    watch = Stopwatch(stage.clock, "work")
+
+    def finish(number: int, items: Sequence[Item], work: Callable[[Sequence[Item]], Tables]) -> int:
+        with watch:
+            stage.commit(number, work(items))
+        return len(items)
+
+    left = []
+    for number, items, work in chunks:
+        if stage.folder.has_segment(stage.iteration, stage.name, number):
+            yield len(items)
+        else:
+            left.append((number, items, work))
+    at_once = min(chunks_at_once(stage.config, stage.name), len(left))
+    if at_once < 2:
+        yield from (finish(*chunk) for chunk in left)
+        return
+    with ThreadPoolExecutor(at_once) as pool:
+        futures = [pool.submit(finish, *chunk) for chunk in left]
+        try:
+            yield from (future.result() for future in as_completed(futures))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def chunks_at_once(config: RunConfig, stage: str) -> int:
+    """How many chunks of a stage one process works on at once. While one waits for its slowest answers the others keep
+    the servers busy, so that no step of the E-step is a barrier."""
+    sampler = config.sampler
+    if sampler.kind != "openai" or sampler.chunks_at_once:
+        return sampler.chunks_at_once or 1
+    slots = sampler.concurrency * max(1, len(sampler.addresses()))
+    requests = config.e_step.chunk_prompts * (config.e_step.n if stage == "e_step" else 1)
+    return min(MOST_AT_ONCE, ceil(AHEAD * slots / requests))
 
 
 def generation_record(generation: Generation, kept: str) -> dict[str, Any]:
@@ -107,24 +149,47 @@ def generation_record(generation: Generation, kept: str) -> dict[str, Any]:
     return record | {name: value for name, value in told.items() if value}
 
 
-@dataclass
+class Stopwatch:
+    """Adds to a clock the seconds in which at least one thread is inside the block."""
+
+    def __init__(self, clock: dict[str, float], name: str):
+        self.clock, self.name = clock, name
+        self.inside, self.since, self.lock = 0, 0.0, Lock()
+
+    def __enter__(self) -> None:
+        self._turn(1)
+
+    def __exit__(self, *problem: object) -> None:
+        self._turn(-1)
+
+    def _turn(self, more: int) -> None:
+        with self.lock:
+            now = time.perf_counter()
+            if self.inside:
+                self.clock[self.name] = self.clock.get(self.name, 0.0) + now - self.since
+            self.inside, self.since = self.inside + more, now
+
+
 class TimedSampler:
     """A sampler that adds up the seconds spent inside it, the tokens that came out, those that the prompts needed and
     those of them that were cached, and how many prompts were cut or refused."""
 
-    sampler: Any
-    clock: dict[str, float]
+    def __init__(self, sampler: Sampler, clock: dict[str, float]):
+        self.sampler, self.clock = sampler, clock
+        self.watch, self.lock = Stopwatch(clock, "sampling"), Lock()
 
-    def sample(self, requests, sampling):
+    def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> list[Generation]:
         """Pass on, keeping time."""
-        started = time.perf_counter()
-        generations = self.sampler.sample(requests, sampling)
-        self._add("sampling", time.perf_counter() - started)
-        self._add("tokens", sum(g.tokens for g in generations))
-        self._add("prompt_tokens", sum(g.prompt_tokens for g in generations if g.finish_reason != "overlong"))
-        self._add("cached_tokens", sum(g.cached_tokens for g in generations))
-        self._add("truncated", sum(g.truncated for g in generations))
-        self._add("overlong", sum(g.finish_reason == "overlong" for g in generations))
+        with self.watch:
+            generations = self.sampler.sample(requests, sampling)
+        with self.lock:
+            self._add("tokens", sum(g.tokens for g in generations))
+            self._add(
+                "prompt_tokens", sum(g.prompt_tokens for g in generations if g.finish_reason != "overlong")
+            )
+            self._add("cached_tokens", sum(g.cached_tokens for g in generations))
+            self._add("truncated", sum(g.truncated for g in generations))
+            self._add("overlong", sum(g.finish_reason == "overlong" for g in generations))
         return generations
 
     def _add(self, name: str, value: float) -> None:

@@ -92,6 +92,8 @@ def serving(
             pass
 
     class Quiet(ThreadingHTTPServer):
+        request_queue_size = 128
+
         def handle_error(self, *_):
             pass  # clients that have had enough hang up
 

@@ -340,7 +340,7 @@ def test_a_server_of_the_run_itself_is_started_on_the_weights_and_ended_with_the
         "from lpd_core.types import SampleRequest\n"
         f"made = ServerSampler('weights', 'weights', ModelConfig(), SamplerConfig(kind='openai', serve={COMMAND!r}))\n"
         "ask = SampleRequest(({'role': 'user', 'content': 'hello'},), 5)\n"
-        "print(made.sample([ask], Sampling())[0].text, made.server.url, flush=True)\n"
+        "print(made.sample([ask], Sampling())[0].text, made.fleet.servers[0].url, flush=True)\n"
         "sys.stdin.read()\n"
     )
     for end in (signal.SIGKILL, None):

@@ -11,6 +11,7 @@ from lpd_core.config import Sampling
 from lpd_core.model_config import ModelConfig, SamplerConfig
 from lpd_core.samplers.answers import without_thinking
 from lpd_core.samplers.chat import END_THINK, THINK, fold_system, load_tokenizer
+from lpd_core.samplers.fleet import Fleet
 from lpd_core.samplers.groups import CUTS, Prompter, rows_by_chat, shorten
 from lpd_core.samplers.server import Failure, Server
 from lpd_core.samplers.serving import start_server
@@ -43,19 +44,18 @@ class Answer:
 
 
 class ServerSampler:
-    """Samples from the weights at `path` by asking a server that knows them as `name`.
+    """Samples from the weights at `path` by asking servers that know them as `name`; from several threads at once.
 
-    Raises `Interrupted` when there is no server or it serves another model."""
+    Raises `Interrupted` when there is no server or none that serves the model."""
 
     def __init__(self, path: str, name: str, model: ModelConfig, settings: SamplerConfig):
         self.name, self.config, self.settings = name, model, settings
         self.by_tokens = settings.endpoint == "completions"
         self.prompter = Prompter(load_tokenizer(path, model), model) if self.by_tokens else None
         self.folds = False
-        self.server = start_server(path, name, settings) if settings.serve else Server(settings.url, settings)
-        served = self.server.models()
-        if served is not None and name not in served:
-            raise self.server.not_served(name)
+        started = [start_server(path, name, settings)] if settings.serve else []
+        self.fleet = Fleet(started or [Server(url, settings) for url in settings.addresses()], name, settings)
+        self.fleet.check()
 
     def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> list[Generation]:
         """One generation a request, in their order. Without temperature the rows of a chat are asked once; without
@@ -66,7 +66,7 @@ class ServerSampler:
         while waiting:
             bodies = [self._body(ask, requests, sampling) for ask in waiting]
             path = "/completions" if self.by_tokens else "/chat/completions"
-            answers = self.server.ask(path, bodies, self._read)
+            answers = self.fleet.ask(path, bodies, self._read)
             further: list[Ask] = []
             for ask, answer in zip(waiting, answers, strict=True):
                 if isinstance(answer, Answer):

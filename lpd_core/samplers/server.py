@@ -1,17 +1,13 @@
-"""A server of the OpenAI protocol, asked with patience: so many requests at once, tried again when they fail.
+"""One server of the OpenAI protocol: the models it lists, and single requests whose failures are told apart.
 
-Three ways to fail are told apart. A request that the server refuses or cannot answer, after all its tries, is a
-`Failure` of its own. A server that is gone or that limits the rate is waited for; past the configured patience, or when
-every request fails, the run is interrupted with the reason. A wrong key or model interrupts at once.
+Who is asked, how often and how long a lost server is waited for, is the fleet's business.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -23,7 +19,7 @@ from lpd_core.errors import Interrupted
 from lpd_core.model_config import SamplerConfig
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds; doubled at each try
-FEWEST_FAILURES = 16  # requests that fail one after the other before the server is given up
+PROBE_SECONDS = 10.0
 TOO_LONG = (
     "context length",
     "too long",
@@ -44,6 +40,30 @@ class Failure:
     message: str
 
 
+class Fault(Exception):
+    """A try that came to nothing and may go well when tried again: a broken connection, an error, garbage."""
+
+
+class Gone(Fault):
+    """Nobody answers at the address."""
+
+
+class Limited(Fault):
+    """The server wants fewer requests; `seconds` is how long it asks to be left alone, None where it does not tell."""
+
+    def __init__(self, message: str, seconds: float | None):
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class Refused(Fault):
+    """The request would be refused again."""
+
+
+class NotServed(Fault):
+    """The server does not have the model."""
+
+
 class Server:
     """The server at `url`, with the key in the environment variable that the settings name, if it is set."""
 
@@ -51,160 +71,59 @@ class Server:
         self.url = url.rstrip("/")
         self.settings = settings
         self.key = os.environ.get(settings.key_variable, "")
-        self.held_until = 0.0  # rate limits hold all requests back
-        self.last_answer = time.monotonic()
-        self.failed_in_a_row = 0
-        self.answered_body: Body | None = None
         # Loading certificates takes a third of a second: once, and not at all where nothing is encrypted.
         self.verify = httpx2.create_ssl_context() if self.url.startswith("https:") else False
+        self.client: httpx2.AsyncClient | None = None
 
-    def models(self, seconds: float = 10.0) -> list[str] | None:
+    def models(self, seconds: float = PROBE_SECONDS) -> list[str] | None:
         """The names of the models it serves; None where it does not tell.
 
         Raises `Interrupted` when it does not answer, is not ready or refuses the key."""
         try:
-            response = httpx2.get(
-                f"{self.url}/models", headers=self._headers(), timeout=seconds, verify=self.verify
+            return self._listed(
+                httpx2.get(f"{self.url}/models", headers=self._headers(), timeout=seconds, verify=self.verify)
             )
-            self._refuse_key(response)
-            if response.status_code in (404, 405, 501):
-                return None
-            if response.status_code != 200:
-                raise ValueError(f"HTTP {response.status_code}: {self._words(response)}")
-            return [str(model["id"]) for model in response.json()["data"]]
         except (httpx2.RequestError, httpx2.InvalidURL) as cause:
             raise Interrupted(f"no server answers at {self.url} ({self._plain(cause)})") from cause
-        except (ValueError, KeyError, TypeError) as cause:
-            raise Interrupted(
-                f"{self.url}/models does not list models ({self._plain(cause)}): sampler.url has to be the base address "
-                "of an OpenAI-compatible server, which mostly ends in /v1"
-            ) from cause
 
-    def ask(self, path: str, bodies: Sequence[Body], read: Callable[[Any], Any]) -> list[Any]:
-        """What `read` makes of the JSON answer to each body, or its `Failure`; `read` raises `ValueError` where an
-        answer is not what it should be, and the request is tried again.
+    async def probe(self, name: str) -> None:
+        """Return when the server answers and has the model, as far as it tells. Raises a `Fault` that says why not,
+        `Interrupted` when it refuses the key; called within the event loop."""
+        try:
+            response = await self._client().get(f"{self.url}/models", timeout=PROBE_SECONDS)
+            served = self._listed(response)
+        except httpx2.RequestError as cause:
+            raise Gone(f"no server answers at {self.url} ({self._plain(cause)})") from cause
+        except Interrupted as cause:
+            self._refuse_key(response)
+            raise Fault(str(cause)) from cause
+        if served is not None and name not in served:
+            raise NotServed(f"{self.url} does not serve {name!r} (it serves {', '.join(served)})")
 
-        Raises `Interrupted` when the server is gone for good or refuses the key or the model."""
-        return asyncio.run(self._ask_all(path, bodies, read))
+    async def post(self, path: str, body: Body, read: Callable[[Any], Any]) -> Any:
+        """What `read` makes of the JSON answer; `read` raises `ValueError` where it is not what it should be.
 
-    async def _ask_all(self, path: str, bodies: Sequence[Body], read: Callable[[Any], Any]) -> list[Any]:
-        answers: list[Any] = [None] * len(bodies)
-        waiting = iter(range(len(bodies)))
-        self.last_answer = time.monotonic()
-        limits = httpx2.Limits(max_connections=self.settings.concurrency)
-        timeout = httpx2.Timeout(self.settings.timeout, connect=10.0, pool=None)
-        async with httpx2.AsyncClient(
-            headers=self._headers(), limits=limits, timeout=timeout, verify=self.verify
-        ) as client:
-
-            async def work(numbers: Iterator[int]) -> None:
-                for number in numbers:
-                    answers[number] = await self._ask_one(client, path, bodies[number], read)
-
+        Raises a `Fault` that says what went wrong, `Interrupted` when the key is refused; called within the event
+        loop."""
+        try:
+            response = await self._client().post(f"{self.url}{path}", json=dict(body))
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as cause:
+            raise Gone(f"no server answers at {self.url} ({self._plain(cause)})") from cause
+        except httpx2.RequestError as cause:
+            raise Fault(f"the connection broke ({self._plain(cause)})") from cause
+        if response.status_code == 200:
             try:
-                async with asyncio.TaskGroup() as group:
-                    for _ in range(min(self.settings.concurrency, len(bodies))):
-                        group.create_task(work(waiting))
-            except* Interrupted as interruptions:
-                raise interruptions.exceptions[0] from None
-            if self.failed_in_a_row and self.answered_body is not None:
-                await self._prove(client, path, self.answered_body, read)
-        return answers
-
-    async def _prove(
-        self, client: httpx2.AsyncClient, path: str, body: Body, read: Callable[[Any], Any]
-    ) -> None:
-        """Tell requests that fail by themselves from a server that broke down while the last ones were under way: what it
-        answered before, it must answer again."""
-        answer = await self._ask_one(client, path, body, read)
-        if isinstance(answer, Failure):
-            raise Interrupted(f"{self.url} fails what it answered before: {answer.message}")
-
-    async def _ask_one(
-        self, client: httpx2.AsyncClient, path: str, body: Body, read: Callable[[Any], Any]
-    ) -> Any:
-        faults = pauses = 0
-        while True:
-            await self._held()
-            try:
-                response = await client.post(f"{self.url}{path}", json=dict(body))
-                if response.status_code == 200:
-                    answer = read(response.json())
-                    self.last_answer, self.failed_in_a_row = time.monotonic(), 0
-                    self.answered_body = body
-                    return answer
-                self._refuse_key(response)
-                problem = f"HTTP {response.status_code}: {self._words(response)}"
-                if response.status_code == 404:
-                    raise self.not_served(str(body.get("model", "")), problem)
-            except (httpx2.ConnectError, httpx2.ConnectTimeout) as cause:
-                self._wait_for(f"no server answers at {self.url} ({self._plain(cause)})")
-                pauses += 1
-                await asyncio.sleep(_pause(pauses))
-                continue
-            except httpx2.RequestError as cause:
-                problem = f"the connection broke ({self._plain(cause)})"
+                return read(response.json())
             except ValueError as cause:
-                problem = f"the answer is not what it should be ({self._plain(cause)})"
-            else:
-                if response.status_code in (400, 413, 422):
-                    return self._refused(problem)
-                if self._is_limited(response):
-                    pauses += 1
-                    self._hold(response, pauses)
-                    continue
-            faults += 1
-            if faults > self.settings.retries:
-                return self._given_up(problem)
-            await asyncio.sleep(_pause(faults))
+                raise Fault(f"the answer is not what it should be ({self._plain(cause)})") from cause
+        self._refuse_key(response)
+        raise self._fault(response)
 
-    async def _held(self) -> None:
-        while (left := self.held_until - time.monotonic()) > 0:
-            await asyncio.sleep(left)
-
-    def _is_limited(self, response: httpx2.Response) -> bool:
-        return response.status_code == 429 or (
-            response.status_code == 503 and "retry-after" in response.headers
-        )
-
-    def _hold(self, response: httpx2.Response, pauses: int) -> None:
-        """Keep every request back for as long as the server asks, or for a growing pause."""
-        self._wait_for(f"{self.url} limits the rate: {self._words(response)}")
-        asked = _retry_after(response.headers.get("retry-after", ""))
-        seconds = _pause(pauses) if asked is None else asked + random.uniform(0, 0.1 * asked)
-        self.held_until = max(self.held_until, time.monotonic() + seconds)
-
-    def _wait_for(self, what: str) -> None:
-        """Raise when nothing was answered for longer than the patience."""
-        if time.monotonic() - self.last_answer > self.settings.patience:
-            raise Interrupted(f"{what}; waited {self.settings.patience:.0f} s (sampler.patience)")
-
-    def _refused(self, problem: str) -> Failure:
-        """A request that would be refused again; told of the whole server while it has answered none."""
-        self.last_answer = time.monotonic()
-        if _kind(problem) == "error" and self.answered_body is None:
-            self._count_failure(problem)
-        return Failure(_kind(problem), problem)
-
-    def _given_up(self, problem: str) -> Failure:
-        self._count_failure(problem)
-        return Failure("error", f"{problem}; tried {self.settings.retries + 1} times")
-
-    def _count_failure(self, problem: str) -> None:
-        self.failed_in_a_row += 1
-        if self.failed_in_a_row >= max(self.settings.concurrency, FEWEST_FAILURES):
-            raise Interrupted(
-                f"{self.failed_in_a_row} requests in a row failed at {self.url}; the last: {problem}"
-            )
-
-    def _refuse_key(self, response: httpx2.Response) -> None:
-        if response.status_code not in (401, 403):
-            return
-        what = f"the key in ${self.settings.key_variable}" if self.key else "a request without a key"
-        raise Interrupted(
-            f"{self.url} refuses {what} (HTTP {response.status_code}: {self._words(response)}); set "
-            f"${self.settings.key_variable} and resume"
-        )
+    async def close(self) -> None:
+        """Let go of the connections; the next request opens new ones."""
+        client, self.client = self.client, None
+        if client:
+            await client.aclose()
 
     def not_served(self, model: str, words: str = "") -> Interrupted:
         """The error for a model that the server does not have."""
@@ -215,6 +134,52 @@ class Server:
         return Interrupted(
             f"the server at {self.url} does not serve {model!r} (it serves {served}{words and f'; {words}'}): load it "
             "there, name it in sampler.served, or set sampler.serve to a command that starts the server; then resume"
+        )
+
+    def _client(self) -> httpx2.AsyncClient:
+        if self.client is None:
+            self.client = httpx2.AsyncClient(
+                headers=self._headers(),
+                limits=httpx2.Limits(max_connections=self.settings.concurrency + 1),  # one to probe
+                timeout=httpx2.Timeout(self.settings.timeout, connect=10.0, pool=None),
+                verify=self.verify,
+            )
+        return self.client
+
+    def _listed(self, response: httpx2.Response) -> list[str] | None:
+        try:
+            self._refuse_key(response)
+            if response.status_code in (404, 405, 501):
+                return None
+            if response.status_code != 200:
+                raise ValueError(f"HTTP {response.status_code}: {self._words(response)}")
+            return [str(model["id"]) for model in response.json()["data"]]
+        except (ValueError, KeyError, TypeError) as cause:
+            raise Interrupted(
+                f"{self.url}/models does not list models ({self._plain(cause)}): sampler.url has to be the base address "
+                "of an OpenAI-compatible server, which mostly ends in /v1"
+            ) from cause
+
+    def _fault(self, response: httpx2.Response) -> Fault:
+        status = response.status_code
+        problem = f"HTTP {status}: {self._words(response)}"
+        if status == 404:
+            return NotServed(problem)
+        if status in (400, 413, 422):
+            return Refused(problem)
+        if status == 429 or (status == 503 and "retry-after" in response.headers):
+            asked = _retry_after(response.headers.get("retry-after", ""))
+            asked = asked and asked * random.uniform(1.0, 1.1)  # so that clients spread out
+            return Limited(f"{self.url} limits the rate: {self._words(response)}", asked)
+        return Fault(problem)
+
+    def _refuse_key(self, response: httpx2.Response) -> None:
+        if response.status_code not in (401, 403):
+            return
+        what = f"the key in ${self.settings.key_variable}" if self.key else "a request without a key"
+        raise Interrupted(
+            f"{self.url} refuses {what} (HTTP {response.status_code}: {self._words(response)}); set "
+            f"${self.settings.key_variable} and resume"
         )
 
     def _headers(self) -> dict[str, str]:
@@ -235,13 +200,14 @@ class Server:
         return text.replace(self.key, "***") if self.key else text
 
 
-def _kind(problem: str) -> Literal["error", "overlong"]:
+def failure_kind(problem: str) -> Literal["error", "overlong"]:
+    """Whether a server's words of refusal mean the length of the prompt."""
     return "overlong" if any(words in problem.lower() for words in TOO_LONG) else "error"
 
 
-def _pause(tries: int) -> float:
+def pause(tries: int) -> float:
     """Seconds before the next try: doubled each time, somewhere in the upper half, so that clients spread out."""
-    return min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (tries - 1)) * random.uniform(0.5, 1.0)
+    return min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (min(tries, 30) - 1)) * random.uniform(0.5, 1.0)
 
 
 def _retry_after(value: str) -> float | None:
