@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,9 +23,11 @@ from lpd_core.parts import (
     Trainer,
 )
 from lpd_core.scoring import RougeL
+from lpd_core.types import Example
 
 if TYPE_CHECKING:
     from lpd_core.judge import Judge
+    from lpd_core.stage import Stage
 
 
 def build_parts(config: RunConfig, cache: Path) -> Parts:
@@ -36,7 +39,17 @@ def build_parts(config: RunConfig, cache: Path) -> Parts:
         perplexity=lambda model: build_perplexity(config, model),
         trainer=lambda iteration: build_trainer(config, iteration),
         digest=lambda model: digest(config, model),
+        spread=build_spread(config),
     )
+
+
+def build_spread(config: RunConfig) -> Callable[[Stage, Sequence[Example]], None] | None:
+    """What does the E-step elsewhere; None for the stage's own processes."""
+    if config.e_step.engine == "processes":
+        return None
+    from lpd_core.on_ray.pipeline import mine_on_ray
+
+    return mine_on_ray
 
 
 def build_sampler(config: RunConfig, model: str) -> Sampler:

@@ -21,6 +21,7 @@ from pydantic import Field, ValidationError, model_validator
 from lpd_core.data_config import DataConfig
 from lpd_core.errors import ConfigError, suggest
 from lpd_core.model_config import ModelConfig, SamplerConfig, Sampling, Section
+from lpd_core.ray_config import RayConfig
 from lpd_core.scoring_config import ScoringConfig
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -65,6 +66,8 @@ class EStepConfig(Section):
     """Share of each prompt's N principles drawn from `seeds` instead of being proposed."""
     chunk_prompts: int = Field(64, ge=1)
     """Prompts whose rows are committed together; a killed run redoes at most one chunk a worker."""
+    engine: Literal["processes", "ray"] = "processes"
+    """What spreads the chunks: `sampler.workers` processes of this machine, or Ray Data over a cluster (section `ray`)."""
 
 
 class ClusterConfig(Section):
@@ -209,6 +212,7 @@ class RunConfig(Section):
     cluster: ClusterConfig = ClusterConfig()
     m_step: MStepConfig = MStepConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    ray: RayConfig = RayConfig()
 
 
 def presets() -> dict[str, Path]:

@@ -52,12 +52,7 @@ class Discovery:
     def discover(self, examples: Sequence[Example]) -> tuple[list[Draft], list[tuple[Candidate, Attempt]]]:
         """All drafts and all candidates of some prompts, each with what became of it."""
         drafts = self.write_drafts(examples)
-        pairs = list(zip(examples, drafts, strict=True))
-        outside = [self._not_mined(example, draft) for example, draft in pairs]
-        mined = [pair for pair, reason in zip(pairs, outside, strict=True) if reason is None]
-        attempts = [attempt for attempt in outside if attempt is not None]
-        attempts += self.refine(self.criticise(self.propose(mined)))
-        return drafts, self.accept(attempts)
+        return drafts, self.accept(self.refine(self.criticise(self.begin(examples, drafts))))
 
     def write_drafts(self, examples: Sequence[Example]) -> list[Draft]:
         """y1 ~ M(. | x), with its baseline b = f(y1, yG)."""
@@ -78,6 +73,13 @@ class Discovery:
             )
             for example, answer, text, score in zip(examples, answers, texts, scores, strict=True)
         ]
+
+    def begin(self, examples: Sequence[Example], drafts: Sequence[Draft]) -> list[Attempt]:
+        """An attempt for each principle proposed, and one, failed, for each prompt that is not mined."""
+        pairs = list(zip(examples, drafts, strict=True))
+        outside = [self._not_mined(example, draft) for example, draft in pairs]
+        mined = [pair for pair, reason in zip(pairs, outside, strict=True) if reason is None]
+        return [attempt for attempt in outside if attempt is not None] + self.propose(mined)
 
     def propose(self, pairs: Sequence[tuple[Example, Draft]]) -> list[Attempt]:
         """N principles z_i ~ M(. | x, y1, yG) a prompt; the only chats that show the gold."""
@@ -234,16 +236,20 @@ def _failed(answer: Generation) -> bool:
 
 
 def mine(stage: Stage) -> None:
-    """Run the E-step on the iteration's prompts, committing chunk by chunk; training on golds mines none."""
+    """Run the E-step on the iteration's prompts, committing chunk by chunk, here or wherever the parts spread it;
+    training on golds mines none."""
     if stage.config.m_step.target == "gold":
         work_in_chunks(stage, [], "prompts")
         return
-    sampler = TimedSampler(stage.parts.sampler(stage.model_in), stage.clock)
     examples = corpora.assigned(stage.store, stage.run_id, stage.iteration, "train")
+    if stage.parts.spread is not None:
+        stage.parts.spread(stage, examples)
+        return
+    sampler = TimedSampler(stage.parts.sampler(stage.model_in), stage.clock)
     discovery = Discovery(
         sampler, stage.parts.scorer, stage.templates, stage.config, stage.iteration, load_seeds(stage.config)
     )
-    work_in_chunks(stage, [(examples, lambda chunk: _tables(*discovery.discover(chunk)))], "prompts")
+    work_in_chunks(stage, [(examples, lambda chunk: tables_of(*discovery.discover(chunk)))], "prompts")
 
 
 def load_seeds(config: RunConfig) -> tuple[str, ...]:
@@ -255,7 +261,8 @@ def load_seeds(config: RunConfig) -> tuple[str, ...]:
     )
 
 
-def _tables(drafts: Sequence[Draft], candidates: Sequence[tuple[Candidate, Attempt]]) -> Tables:
+def tables_of(drafts: Sequence[Draft], candidates: Sequence[tuple[Candidate, Attempt]]) -> Tables:
+    """The rows that a chunk is committed as."""
     rows: list[dict[str, Any]] = []
     for candidate, attempt in candidates:
         reason = attempt.response.finish_reason if attempt.response else None

@@ -78,13 +78,34 @@ class Warned:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class ReplicaSeen:
+    """What one replica of the model (an actor on a node of a cluster, a server of a fleet) has done so far in a stage,
+    told when it changed and at most every second or so.
+
+    `state` is working, idle or lost; `pieces` are the chunks or requests (`unit`) it finished, `lost` those it had
+    begun or kept when it was lost, `redone` those it did that another had lost; `tokens` came out of it in `seconds`
+    at work. `role` is the operator it serves, where replicas serve different ones."""
+
+    iteration: int
+    stage: str
+    replica: str
+    node: str = ""
+    role: str = ""
+    state: str = "working"
+    pieces: int = 0
+    unit: str = "chunks"
+    tokens: int = 0
+    seconds: float = 0.0
+    lost: int = 0
+    redone: int = 0
+
+
 LARGEST = 2**53
 """Whole numbers above are no count of anything here, and no float holds them exactly."""
 
-Event = StageStarted | Progress | Measured | StageFinished | StatusChanged | Warned
-KINDS: dict[str, type] = {
-    kind.__name__: kind for kind in (StageStarted, Progress, Measured, StageFinished, StatusChanged, Warned)
-}
+Event = StageStarted | Progress | Measured | StageFinished | StatusChanged | Warned | ReplicaSeen
+KINDS: dict[str, type] = {kind.__name__: kind for kind in Event.__args__}
 
 
 def to_line(event: Event, at: float) -> str:

@@ -127,7 +127,9 @@ class Execution:
 
     def _run_processes(self, name: str, iteration: int) -> None:
         rerefines = name == "relabel" and self.config.cluster.rerefine
-        count = self.config.sampler.workers if STAGES[name].sharded and not rerefines else 1
+        is_spread = name == "e_step" and self.parts.spread is not None
+        shares = STAGES[name].sharded and not rerefines and not is_spread
+        count = self.config.sampler.workers if shares else 1
         logs = [self._log(name, iteration, index) for index in range(count)]
         before = [log.stat().st_size if log.exists() else 0 for log in logs]
         processes = [self._start(name, iteration, index, count) for index in range(count)]

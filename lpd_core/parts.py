@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from lpd_core.config import Sampling
 from lpd_core.events import Event
-from lpd_core.types import Generation, Message, Pair, SampleRequest, TrainingJob, TrainingResult
+from lpd_core.types import Example, Generation, Message, Pair, SampleRequest, TrainingJob, TrainingResult
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from lpd_core.stage import Stage
 
 
 class Sampler(Protocol):
@@ -141,7 +143,8 @@ class ScriptedTrainer:
 @dataclass(frozen=True)
 class Parts:
     """What a run is made of. Models come and go with the iterations, so samplers, perplexities and trainers
-    are made on demand, from a model path or an iteration."""
+    are made on demand, from a model path or an iteration. `spread`, where there is one, does the E-step of a stage
+    on other machines and commits every chunk of the examples."""
 
     scorer: Scorer
     sampler: Callable[[str], Sampler]
@@ -149,3 +152,4 @@ class Parts:
     perplexity: Callable[[str], Perplexity]
     trainer: Callable[[int], Trainer]
     digest: Callable[[str], str]
+    spread: Callable[[Stage, Sequence[Example]], None] | None = None

@@ -5,17 +5,31 @@ Events are taken one by one in the order they were written, so that a watcher re
 
 from __future__ import annotations
 
+import statistics
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lpd_core.events import Event, Measured, Progress, StageFinished, StageStarted, StatusChanged, Warned
+from lpd_core.events import (
+    Event,
+    Measured,
+    Progress,
+    ReplicaSeen,
+    StageFinished,
+    StageStarted,
+    StatusChanged,
+    Warned,
+)
 
 POINTS = 2000
 """Most points kept of a loss curve; above, every second one is dropped."""
 WARNINGS = 100
 """Most warnings kept, the newest."""
+REPLICAS = 1000
+"""Most replicas kept of a stage, the last that were heard of."""
+STRAGGLES = 0.5
+"""A replica below this share of the others' median tokens a second is a straggler."""
 SILENT_SECONDS = 300.0
 """Without an event for this long a stage is said to make no progress,"""
 SILENT_TIMES = 4.0
@@ -72,6 +86,7 @@ class StageProgress:
     at: float = 0.0
     pause: float = 0.0
     shards: dict[int, Shard] = field(default_factory=dict)
+    replicas: dict[str, ReplicaSeen] = field(default_factory=dict)
     seconds: float | None = None
     summary: dict = field(default_factory=dict)
 
@@ -107,6 +122,30 @@ class StageProgress:
             if shard.work > 0 and (shard.tokens_rate or shard.tokens)
         ]
         return sum(rates) if rates else None
+
+    def take_replica(self, event: ReplicaSeen) -> None:
+        """Go on with what a replica tells."""
+        self.replicas.pop(event.replica, None)
+        self.replicas[event.replica] = event
+        while len(self.replicas) > REPLICAS:
+            del self.replicas[next(iter(self.replicas))]
+
+    def stragglers(self) -> set[str]:
+        """The replicas at work that are far slower than the others of their role."""
+        rates = {
+            name: replica.tokens / replica.seconds
+            for name, replica in self.replicas.items()
+            if replica.state != "lost" and replica.pieces and replica.seconds > 0
+        }
+        slow = set()
+        for name, rate in rates.items():
+            role = self.replicas[name].role
+            others = [
+                each for other, each in rates.items() if other != name and self.replicas[other].role == role
+            ]
+            if others and rate < STRAGGLES * statistics.median(others):
+                slow.add(name)
+        return slow
 
     def eta(self, now: float) -> float | None:
         """Seconds until the slowest process is through; None while its rate is not known, 0 once finished."""
@@ -160,7 +199,7 @@ class RunProgress:
 
     def take(self, at: float, event: Event) -> None:
         """Go on with one event, written `at` seconds since the epoch."""
-        if isinstance(event, StageStarted | Progress | StageFinished):
+        if isinstance(event, StageStarted | Progress | StageFinished | ReplicaSeen):
             self._take_stage(at, event)
         elif isinstance(event, Measured):
             if event.name == "loss":
@@ -171,13 +210,17 @@ class RunProgress:
             self.changes.append((at, event))
         self.at = at
 
-    def _take_stage(self, at: float, event: StageStarted | Progress | StageFinished) -> None:
+    def _take_stage(self, at: float, event: StageStarted | Progress | StageFinished | ReplicaSeen) -> None:
         key = (event.iteration, event.stage)
         stage = self.stages.setdefault(key, StageProgress(*key, since=at, at=at))
-        if isinstance(event, StageFinished):
+        if isinstance(event, ReplicaSeen):
+            stage.take_replica(event)
+        elif isinstance(event, StageFinished):
             stage.seconds, stage.summary = event.seconds, event.summary
         elif isinstance(event, StageStarted):
             stage.unit = event.unit
+            if event.shard in stage.shards:  # a resume: other replicas
+                stage.replicas.clear()
             stage.shards[event.shard] = Shard(event.total, event.done, at, at, found=event.done)
         else:
             shard = stage.shards.setdefault(event.shard, Shard(event.total, 0, at, at))

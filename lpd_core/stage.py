@@ -55,17 +55,24 @@ class Stage:
         trained = self.iteration if self.name == "evaluate" else self.iteration - 1
         return model_of(self.config, self.folder, trained)
 
-    def keys(self) -> dict[str, Any]:
-        """The columns that every row of this stage carries."""
-        return {"run_id": self.run_id, "iteration": self.iteration}
-
     def commit(self, chunk: int, tables: Tables) -> None:
         """Write a chunk's rows, each with the run and iteration, as one segment."""
-        keyed = {
-            name: [row if name == "principles" else {**self.keys(), **row} for row in rows]
-            for name, rows in tables.items()
-        }
-        self.folder.write_segment(self.iteration, self.name, chunk, keyed)
+        commit(self.folder, self.iteration, self.name, chunk, tables)
+
+
+def commit(folder: RunFolder, iteration: int, stage: str, chunk: int, tables: Tables) -> None:
+    """Write a chunk's rows, each with the run and iteration, as one segment of a run."""
+    keys = {"run_id": folder.run_id, "iteration": iteration}
+    keyed = {
+        name: [row if name == "principles" else {**keys, **row} for row in rows]
+        for name, rows in tables.items()
+    }
+    folder.write_segment(iteration, stage, chunk, keyed)
+
+
+def cut(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
+    """The items in chunks with fixed borders."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def model_of(config: RunConfig, folder: RunFolder, iteration: int) -> str:
@@ -84,9 +91,7 @@ def work_in_chunks(
 
     Chunks have fixed borders and are numbered on through the lists, so a resumed run ends with the same rows."""
     size = stage.config.e_step.chunk_prompts
-    chunks = [
-        (items[start : start + size], work) for items, work in lists for start in range(0, len(items), size)
-    ]
+    chunks = [(chunk, work) for items, work in lists for chunk in cut(items, size)]
     index, count = stage.shard
     mine = [(number, *chunk) for number, chunk in enumerate(chunks) if number % count == index]
     total, done = sum(len(items) for _, items, _ in mine), 0

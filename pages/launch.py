@@ -43,6 +43,7 @@ TITLES = {
     "cluster": "Clustering",
     "m_step": "M-step",
     "evaluate": "Evaluation",
+    "ray": "Ray cluster",
 }
 SOURCES = ("Preset", "Earlier run", "TOML")
 COLUMNS = 3

@@ -8,7 +8,17 @@ from itertools import pairwise
 import pytest
 
 from lpd_core import logs
-from lpd_core.events import Measured, Progress, StageFinished, StageStarted, StatusChanged, Warned
+from lpd_core.events import (
+    Measured,
+    Progress,
+    ReplicaSeen,
+    StageFinished,
+    StageStarted,
+    StatusChanged,
+    Warned,
+    from_line,
+    to_line,
+)
 from lpd_core.progress import POINTS, RunProgress
 from lpd_core.store import RunFolder
 
@@ -159,3 +169,30 @@ def test_a_log_is_readable_text(tmp_path):
 )
 def test_a_failure_comes_with_what_to_do(error, lines, told):
     assert told in logs.remedy(error, lines)
+
+
+def seen(replica: str, tokens: int, seconds: float = 10.0, **more) -> ReplicaSeen:
+    return ReplicaSeen(
+        1, "e_step", replica, node="n", role="refine", pieces=2, tokens=tokens, seconds=seconds, **more
+    )
+
+
+def test_a_replica_is_told_by_its_last_word_and_a_resume_begins_with_none():
+    told = [seen("a", 100), seen("b", 90), seen("a", 200, state="lost", lost=2), seen("b", 150, redone=2)]
+    lines = [from_line(to_line(event, 1.0)) for event in told]
+    progress = taken((0.0, StageStarted(1, "e_step", 100, "prompts")), *lines)
+    replicas = progress.latest.replicas
+    assert {name: (r.tokens, r.state, r.lost, r.redone) for name, r in replicas.items()} == {
+        "a": (200, "lost", 2, 0),
+        "b": (150, "working", 0, 2),
+    }
+    progress.take(2.0, StageStarted(1, "e_step", 100, "prompts"))
+    assert not progress.latest.replicas
+
+
+def test_a_straggler_is_slower_than_half_the_median_of_the_others_of_its_role():
+    quick = [seen(f"r{n}", 1000 + n) for n in range(3)]
+    other_role = ReplicaSeen(1, "e_step", "d", role="draft", pieces=1, tokens=5, seconds=10.0)
+    dead = seen("gone", 1, state="lost")
+    progress = taken(*((1.0, e) for e in [*quick, seen("slow", 400), other_role, dead]))
+    assert progress.latest.stragglers() == {"slow"}

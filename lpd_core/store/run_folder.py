@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import shutil
+import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -188,14 +189,15 @@ class RunFolder:
     def write_segment(
         self, iteration: int, stage: str, chunk: int, tables: Mapping[str, Sequence[Mapping[str, Any]]]
     ) -> None:
-        """Commit a chunk: its tables as Parquet files in a folder that appears by one rename."""
+        """Commit a chunk: its tables as Parquet files in a folder that appears by one rename. Who comes second, on
+        another machine perhaps, changes nothing."""
         import pyarrow
         import pyarrow.parquet
 
         target = self.segments / segment_name(iteration, stage, chunk)
         if target.exists():
             return
-        temporary = self.segments / f".{target.name}.{os.getpid()}"
+        temporary = self.segments / f".{target.name}.{socket.gethostname()}.{os.getpid()}"
         with storage(f"write the segment {target.name}"):
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
@@ -206,7 +208,12 @@ class RunFolder:
                         temporary / f"{table}.parquet",
                         compression="zstd",
                     )
-            os.replace(temporary, target)
+            try:
+                os.replace(temporary, target)
+            except OSError:
+                if not target.exists():
+                    raise
+                shutil.rmtree(temporary)
 
     def events_size(self) -> int:
         """Bytes of events so far."""
