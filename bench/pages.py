@@ -4,8 +4,9 @@ what five watching browsers cost a running E-step.
 Run from the project's folder: python -m bench.pages [--home HOME] [--only PAGE ...] [--e-step]. Without `--home` a store of
 1,000,000 candidates, 100,000 principles, 500 clusters and 20 runs is made first (bench.big_store). `cold` opens the page
 in a new browser profile on a server that was just started; `warm` in a new profile on the same server. Times are
-seconds by the clock from the navigation to the page's first own content (a table, chart or entry, not its title); an
-interaction is counted until the page has settled. The browsers run on the same machine as the server.
+seconds by the clock from the navigation to the page's first own content (a table, a chart, an entry or its own
+figures, not its title); an interaction is counted until the page has settled. The browsers run on the same machine as
+the server. The first line is a page of one text field, served by the same Streamlit: what no page can be faster than.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ CONTENT = ", ".join(
         "[data-testid=stMetric]",
         "[data-testid=stForm]",
         ".lpd-text",
+        ".lpd-figures",
         "[data-testid=stTextInput]",
         "[data-testid=stSelectbox]",
     )
@@ -112,6 +114,23 @@ def memory(server: Server) -> float:
     return psutil.Process(server.process.pid).memory_info().rss / 2**30
 
 
+def measure_floor(browser: Browser) -> str:
+    """The line of the smallest page there is."""
+    with tempfile.TemporaryDirectory() as scratch:
+        script = Path(scratch) / "smallest.py"
+        script.write_text("import streamlit as st\nst.title('x')\nst.text_input('x')\n")
+        server = Server(Path(scratch), script=str(script))
+        server.start()
+        taken = []
+        for _ in range(2):
+            page = open_page(browser)
+            taken.append(paint(page, server.url))
+            settle(page, 120)
+            page.context.close()
+        server.stop()
+    return f"{'(smallest)':<16}{taken[0]:>6.2f} s{taken[1]:>6.2f} s"
+
+
 def measure_pages(home: Path, names: list[str]) -> None:
     """A line a page."""
     from lpd_core.store import Store
@@ -122,6 +141,7 @@ def measure_pages(home: Path, names: list[str]) -> None:
           f"{INTERACTION_BAR} s median interaction, {MEMORY_BAR} GiB")  # fmt: skip
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        print(measure_floor(browser), flush=True)
         for name in names:
             run = runs[-2] if name in TRAINED else runs[-1]
             address = f"{'' if name == 'home' else name}?run={run}"

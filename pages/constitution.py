@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from lpd_core.store import constitutions
+from lpd_core.store import constitutions, entries
 from pages.components import reads, reviews, session
-from pages.components.cards import show_empty, show_heading
+from pages.components.cards import show_empty, show_figures, show_heading
 from pages.components.constitution_add import show_add
 from pages.components.constitution_approve import ask_approval, is_approving, open_approval, waits_here
 from pages.components.constitution_effect import show_totals
@@ -61,6 +61,18 @@ def show_nothing(run: str | None, iteration: int | None) -> None:
         "clustering has grouped them.",
         "pages/runs.py",
         "Watch the run",
+    )
+
+
+def show_found(run: str, iteration: int) -> None:
+    """What the clustering found, while the constitution is being opened."""
+    found = reads.fetch(entries.found_counts, run, iteration)
+    show_figures(
+        [
+            ("Clusters", f"{found['clusters']:,}", "as found"),
+            ("Principles", f"{found['principles']:,}", "distinct texts"),
+            ("Trajectories", f"{found['trajectories']:,}", "state them"),
+        ]
     )
 
 
@@ -176,6 +188,10 @@ state = reviews.log_state(run, iteration) if run and iteration and reads.has_sto
 if state is None or iteration not in reads.fetch(constitutions.clustered, run):
     show_nothing(run, iteration)
 else:
-    desk = reviews.desk(run, iteration)
+    with st.empty():
+        if not reviews.is_open(run, iteration):
+            show_found(run, iteration)
+        desk = reviews.desk(run, iteration)
+        st.empty()
     reviews.note_seen(desk)
     show_view(desk, show_head(desk, state))

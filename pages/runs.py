@@ -109,9 +109,11 @@ def show_details(run: str) -> None:
         if followed.is_behind:
             st.caption(f"Reading its events: {100 * followed.offset / followed.size:.0f} %")
         if progress.stages:
+            counts = run_panel.acceptance(run, progress)
+            run_panel.show_gist(progress, counts)
             left, right = st.columns(2, gap="large") if progress.losses else (st.container(), None)
             with left:
-                run_panel.show_acceptance(run_panel.acceptance(run, progress))
+                run_panel.show_acceptance(counts)
             if right is not None:
                 with right:
                     run_panel.show_loss(progress)

@@ -8,7 +8,7 @@ from conftest import run_inline
 from principle_homes import RUN, TEXTS, clustered_home
 
 from lpd_core import curation
-from lpd_core.store import lineages, principles
+from lpd_core.store import entries, lineages, principles
 from lpd_core.store.principles import Scope
 
 HERE = (RUN, 1, "hash")
@@ -31,6 +31,13 @@ def test_the_map_has_every_principle_with_its_place_cluster_count_and_text(explo
     ours = [points.clusters[n] for n in points.cluster]
     assert ours == [placed.clusters[n] for n in placed.cluster]
     assert set(ours) == set(principles.cluster_labels(explored, RUN, 1))
+
+
+def test_what_a_clustering_found_is_counted_without_reading_it(explored):
+    found = entries.found_counts(explored, RUN, 1)
+    assert found["principles"] == len(TEXTS)
+    assert found["trajectories"] == sum(1 + n % 3 for n in range(15))
+    assert found["clusters"] == len(principles.cluster_labels(explored, RUN, 1))
 
 
 def test_a_sample_takes_the_same_share_of_every_cluster_and_is_the_same_each_time(store):

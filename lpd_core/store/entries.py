@@ -23,6 +23,17 @@ def log_state(store: Store, run_id: str, iteration: int) -> dict[str, Any]:
     return rows[0]
 
 
+def found_counts(store: Store, run_id: str, iteration: int) -> dict[str, int]:
+    """How much an iteration's clustering found, without reading it: `clusters`, `principles`, `trajectories`."""
+    rows = store.database.query(
+        """select (select count(*) from clusters where run_id = $run and iteration = $t) clusters,
+                  count(*) principles, coalesce(sum(count), 0)::bigint trajectories
+           from cluster_members where run_id = $run and iteration = $t""",
+        {"run": run_id, "t": iteration},
+    )
+    return rows[0]
+
+
 def gains(store: Store, run_id: str, iteration: int) -> tuple[list[str], list[str], list[float]]:
     """The principle, prompt and gain of each trajectory, as columns in the principles' order."""
     with store.database.read() as connection:

@@ -10,8 +10,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from lpd_core.metrics import MEASURES, wilson
-from pages.components.cards import with_interval
+from lpd_core.metrics import MEASURES, best_iteration, wilson
+from pages.components.cards import show_figures, with_interval
 from pages.components.charts import show_chart, styled
 from pages.components.colours import of_series
 from pages.components.text import cell, hover
@@ -32,7 +32,8 @@ def benchmarks(runs: Runs) -> list[str]:
 
 
 def show_heldout(runs: Runs, benchmark: str) -> None:
-    """The held-out measures of one set, a chart each, and the same as a table."""
+    """The held-out measures of one set: the best of each run, a chart a measure, and the same as a table."""
+    show_best(runs, benchmark)
     with st.grid(2, min_column_width=380) as grid:
         for measure in HELD_OUT:
             short, long = MEASURES[measure]
@@ -47,6 +48,19 @@ def show_heldout(runs: Runs, benchmark: str) -> None:
                         zero=measure in SIGNED,
                     )
     show_numbers(runs, benchmark)
+
+
+def show_best(runs: Runs, benchmark: str) -> None:
+    """What each run's best iteration reaches on the set."""
+    figures = []
+    for run, found in runs.items():
+        t = best_iteration({t: s["evaluate"] for t, s in found.items() if s.get("evaluate")})
+        measured = found[t]["evaluate"].get(benchmark) if t is not None else None
+        if isinstance(measured, Mapping):
+            gain = with_interval(measured.get("over_base"), sign=True)
+            figures.append((cell(run, 40), gain, f"iteration {t}: {MEASURES['over_base'][1]}"))
+    if figures:
+        show_figures(figures)
 
 
 def show_numbers(runs: Runs, benchmark: str) -> None:

@@ -60,16 +60,28 @@ def log_state(run_id: str, iteration: int) -> dict[str, Any]:
     return reads.fetch(entries.log_state, run_id, iteration)
 
 
+@st.cache_resource
+def _opened() -> set[tuple[str, tuple[int, int], str, int]]:
+    return set()
+
+
+def is_open(run_id: str, iteration: int) -> bool:
+    """Whether the review was opened since the server started, so that it is there at once."""
+    return (str(lpd_home()), _made(run_id), run_id, iteration) in _opened()
+
+
 def desk(run_id: str, iteration: int) -> Desk:
     """The open review of an iteration, up to the log's end."""
-    found = _desk(str(lpd_home()), _made(run_id), run_id, iteration)
+    asked = (str(lpd_home()), _made(run_id), run_id, iteration)
+    found = _desk(*asked)
+    _opened().add(asked)
     length = log_state(run_id, iteration)["edits"]
     with found.lock:
         if len(found.review.history.edits) < length:
             found.review = gate.follow(reads.store(), found.review)
     if len(found.review.history.edits) > length:  # the database was put back to an earlier state
         _desk.clear()
-        found = _desk(str(lpd_home()), _made(run_id), run_id, iteration)
+        found = _desk(*asked)
     return found
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import plotly.graph_objects as go
 import streamlit as st
 
 from lpd_core import logs
+from lpd_core.metrics import wilson
 from lpd_core.progress import RunProgress, StageProgress
 from lpd_core.store import RunFolder, RunState, results
 from pages.components import colours, reads
-from pages.components.cards import duration, size, stage_name
+from pages.components.cards import duration, show_figures, size, stage_name, with_interval
 from pages.components.charts import show_chart, styled
 from pages.components.text import plain
 
@@ -87,6 +89,23 @@ def acceptance(run_id: str, progress: RunProgress) -> dict[int, dict[str, int]]:
         or reads.fetch(results.statuses, run_id, stage.iteration)
         for stage in mined
     }
+
+
+def show_gist(progress: RunProgress, counts: Mapping[int, Mapping[str, int]]) -> None:
+    """The newest figures: candidates that gained, training loss, time at work."""
+    figures = []
+    for t, by_reason in list(counts.items())[-1:]:
+        n, gained = sum(by_reason.values()), by_reason.get("accepted", 0) + by_reason.get("not_best", 0)
+        if n:
+            share = with_interval(asdict(wilson(gained / n, n)))
+            figures.append(("Candidates that gained", share, f"iteration {t}, 95 % interval"))
+    for t, curve in list(progress.losses.items())[-1:]:
+        if curve.points:
+            step, loss = curve.points[-1]
+            figures.append(("Training loss", f"{loss:.4f}", f"nats a token, iteration {t}, step {step:,}"))
+    stages = progress.stages.values()
+    spent = sum(each.seconds if each.seconds is not None else each.at - each.since for each in stages)
+    show_figures([*figures, ("Time at work", duration(spent), f"in {len(stages):,} stages")])
 
 
 def show_acceptance(counts: Mapping[int, Mapping[str, int]]) -> None:

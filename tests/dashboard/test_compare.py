@@ -9,7 +9,7 @@ from dashboard.hostile import dangers, hostile  # noqa: F401
 from dashboard.test_trajectories import address, frame, run_of
 from lpd_core import jobs
 from lpd_core.config import load_config
-from lpd_core.metrics import interval
+from lpd_core.metrics import best_iteration, interval
 from lpd_core.store import Store, comparing
 from lpd_core.store.comparing import System
 
@@ -33,6 +33,8 @@ def test_the_table_has_every_measured_iteration_with_n_and_interval(finished):
     assert list(numbers["Iteration"]) == [0, 1, 2]
     summary = comparing.summaries(store, [run])[run][2]["evaluate"]["dev"]["over_base"]
     assert f"{summary['mean']:+.3f}".replace("-", "−") in numbers["y2 - base y1"].iloc[2]
+    best = best_iteration({t: s["evaluate"] for t, s in comparing.summaries(store, [run])[run].items()})
+    assert f"iteration {best}: f(y2) - the base" in words(app)
     assert all("n = 24" in text and "[" in text for text in numbers["f(y2)"])
 
 

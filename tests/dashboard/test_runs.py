@@ -72,6 +72,7 @@ def test_a_finished_run_shows_its_stages_acceptance_and_results(looking):
     assert (stages["Progress"] == 1.0).all()
     assert "40 of 40 prompts" in set(stages["Done"])
     assert "Stop" not in labels(app) and not app.progress
+    assert all(name in words(app) for name in ("Candidates that gained", "nats a token", "Time at work"))
 
 
 def test_a_failed_run_shows_cause_last_lines_and_what_to_do(looking):

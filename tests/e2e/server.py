@@ -25,8 +25,9 @@ FLAGS = (
 class Server:
     """`streamlit run app.py` on a home; can be stopped and started again on the same port."""
 
-    def __init__(self, home: Path, *flags: str, **environment: str):
+    def __init__(self, home: Path, *flags: str, script: str = "app.py", **environment: str):
         self.home = home
+        self.script = script
         self.flags = flags
         self.environment = environment
         with socket.socket() as probe:
@@ -41,7 +42,7 @@ class Server:
         log = open(self.home / "server.log", "ab")
         with log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(self.port),
+                [sys.executable, "-m", "streamlit", "run", self.script, "--server.port", str(self.port),
                  *self.flags],
                 cwd=PROJECT, env={**os.environ, "LPD_HOME": str(self.home), **self.environment}, stdout=log, stderr=log,
             )  # fmt: skip
