@@ -45,8 +45,8 @@ format: setup
 screenshots: setup  ## every page, light and dark, into docs/screenshots (needs chromium)
 	$(PY) -m tests.e2e.screenshots
 
-faults: setup  ## the long form: 34 kills each of driver, stage and server on the demo run, resumed to the same rows
-	$(PY) -m tests.faults.kills --preset demo --kills 34 --write
+faults: setup  ## the long form: 36 kills each of driver, stage and server on the demo run, resumed to the same rows
+	$(PY) -m tests.faults.kills --preset demo --kills 36 --write
 
 demo-model: setup  ## rebuild the demo's world, tokenizer and model from nothing (about an hour)
 	$(PY) -m data.demo.builder all

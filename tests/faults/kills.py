@@ -1,7 +1,7 @@
 """Kill -9 of a run's driver, of a stage or of the server at random moments, resume, and compare with the
 uninterrupted run.
 
-The long form on the shipped model: `python -m tests.faults.kills --preset demo --kills 34 --write` (an hour or two),
+The long form on the shipped model: `python -m tests.faults.kills --preset demo --kills 36 --write` (an hour or two),
 which puts its figures into docs/reliability.md.
 """
 
@@ -16,10 +16,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from lpd_core.events import StageFinished
+from lpd_core.store import RunFolder
 from tests.faults.document import rewrite
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -77,67 +80,148 @@ def _strip(value):
     return [_strip(item) for item in value] if isinstance(value, list) else value
 
 
-def wait_until_settled(home: Path, seconds: float = 1800) -> str:
+def wait_until_settled(home: Path, folder: RunFolder, patience: float = 300.0) -> str:
     """The run's status once nothing drives it."""
-    give_up = time.monotonic() + seconds
+    give_up = time.monotonic() + patience
     while time.monotonic() < give_up:
-        told = json.loads(call(home, "status", "last", "--json").stdout)
-        if not told["driven"] and told["status"] not in ("queued", "running"):
-            return told["status"]
-        time.sleep(0.2)
-    raise TimeoutError(f"the run in {home} did not settle")
+        status = folder.state().status
+        if not folder.is_driven() and status not in ("queued", "running"):
+            return status
+        time.sleep(0.05)
+    raise TimeoutError(f"the run in {home} did not settle; it says {folder.state()}")
 
 
-def kill_one(home: Path, target: str, dice: random.Random) -> bool:
+@dataclass(frozen=True, slots=True, order=True)
+class Moment:
+    """When to kill: so many seconds after the run has come to the stage at this place of its order."""
+
+    place: int
+    seconds: float
+
+
+def course(home: Path) -> list[tuple[int, str, float]]:
+    """The stages that the only run of a home went through, with how long each took."""
+    events, _ = run_folder(home).events()
+    return [
+        (each.iteration, each.stage, each.seconds) for _, each in events if isinstance(each, StageFinished)
+    ]
+
+
+def moments(stages: list[tuple[int, str, float]], kills: int, seed: int) -> list[Moment]:
+    """Random moments of a run: one in every stage as far as the kills go round, the others anywhere."""
+    dice = random.Random(seed)
+    each = dice.sample(range(len(stages)), min(kills, len(stages)))
+    lengths = [seconds for _, _, seconds in stages]
+    more = dice.choices(range(len(stages)), lengths, k=kills - len(each))
+    return sorted(Moment(place, dice.uniform(0, lengths[place])) for place in (*each, *more))
+
+
+class Clock:
+    """How far a run is: the place of its stage and the seconds since this process saw it there."""
+
+    def __init__(self, folder: RunFolder, stages: list[tuple[int, str, float]]):
+        self.folder = folder
+        self.places = {(iteration, stage): place for place, (iteration, stage, _) in enumerate(stages)}
+        self.place, self.since = -1, time.monotonic()
+
+    def wait_for(self, moment: Moment) -> bool:
+        """Wait until the run is as far, or farther; False when it has settled before."""
+        while self.folder.state().status in ("queued", "running"):
+            state = self.folder.state()
+            place = self.places.get((state.iteration, state.stage), -1)
+            if place > self.place:
+                self.place, self.since = place, time.monotonic()
+            if (self.place, time.monotonic() - self.since) >= (moment.place, moment.seconds):
+                return True
+            time.sleep(0.05)
+        return False
+
+
+def run_folder(home: Path) -> RunFolder:
+    """The folder of a home's only run."""
+    return RunFolder(next(path for path in (home / "runs").iterdir() if not path.name.startswith(".")))
+
+
+def kill_one(folder: RunFolder, target: str, dice: random.Random) -> bool:
     """Kill -9 the driver, or one of its stage processes once there is one; False when the run ended before."""
-    state = json.loads((next((home / "runs").iterdir()) / "state.json").read_text())
     try:
-        driver = psutil.Process(state["pid"])
-        while driver.is_running() and driver.status() != psutil.STATUS_ZOMBIE:
+        driver = psutil.Process(folder.state().pid)
+        while folder.state().status in ("queued", "running"):
             victims = [driver] if target == "driver" else driver.children()
             if victims:
                 os.kill(dice.choice(victims).pid, signal.SIGKILL)
                 return True
-            time.sleep(0.05)
+            time.sleep(0.02)
     except (psutil.Error, ProcessLookupError):
         pass
     return False
 
 
-def run_with_kills(home: Path, start: list[str], target: str, kills: int, span: float, seed: int) -> int:
-    """Run, killing `kills` times at random moments within `span` seconds of each (re)start; the number of kills."""
-    dice = random.Random(seed)
+def run_with_kills(home: Path, start: list[str], target: str, plan: list[Moment], stages: list) -> int:
+    """Run, killing the driver or a stage at each moment of the plan and resuming; the number of kills.
+
+    A moment counts from the kill before it in the same stage: what was committed by then is not done again."""
+    dice = random.Random(len(plan))
     assert call(home, "run", *start, "--detach").returncode == 0
-    killed = 0
-    while True:
-        if killed < kills:
-            time.sleep(dice.uniform(0, span))
-            killed += kill_one(home, target, dice)
-        if wait_until_settled(home) == "finished":
-            return killed
-        told = call(home, "resume", "last", "--detach")
-        assert told.returncode == 0, told.stderr
+    folder, killed, before = run_folder(home), 0, Moment(-1, 0.0)
+    for moment in plan:
+        beside = moment.seconds - before.seconds if moment.place == before.place else moment.seconds
+        if not Clock(folder, stages).wait_for(Moment(moment.place, beside)):
+            break
+        killed += kill_one(folder, target, dice)
+        before = moment
+        if wait_until_settled(home, folder) == "finished":
+            break
+        resume(home)
+    while wait_until_settled(home, folder, patience=3600) != "finished":
+        resume(home)
+    return killed
 
 
-def run_with_server_kills(home: Path, start: list[str], kills: int, span: float, seed: int) -> int:
-    """Run beside a dashboard that is killed and started again at random moments; the number of kills. The run must
-    finish without a resume."""
+def resume(home: Path) -> None:
+    """Go on with the only run of a home."""
+    told = call(home, "resume", "last", "--detach")
+    assert told.returncode == 0, told.stderr
+
+
+def run_with_server_kills(home: Path, start: list[str], plan: list[Moment], stages: list) -> int:
+    """Run beside a dashboard, its page of the run open in a browser where there is one, that is killed and started
+    again at each moment of the plan; the number of kills while the run went on. It must finish without a resume."""
     from tests.e2e.server import Server
 
-    dice = random.Random(seed)
-    server = Server(home)
+    server, killed, browser = Server(home), 0, None
     server.start()
     try:
         assert call(home, "run", *start, "--detach").returncode == 0
-        for _ in range(kills):
-            time.sleep(dice.uniform(0, span))
+        folder = run_folder(home)
+        browser = watch(f"{server.url}/runs?run={folder.run_id}", home / "browser")
+        clock = Clock(folder, stages)
+        for moment in plan:
+            if not clock.wait_for(moment):
+                break
             server.process.kill()
+            killed += folder.state().status == "running"
             server.process.wait()
             server.start()
-        assert wait_until_settled(home) == "finished"
+        assert wait_until_settled(home, folder, patience=3600) == "finished"
     finally:
         server.stop()
-    return kills
+        if browser:
+            browser.kill()
+            browser.wait()
+    return killed
+
+
+def watch(address: str, profile: Path) -> subprocess.Popen | None:
+    """A browser without a window on a page, which connects again when the server is back; None without chromium."""
+    from tests.e2e.server import CHROMIUM, FLAGS
+
+    if CHROMIUM is None:
+        return None
+    headless = ("--headless=new", "--remote-debugging-port=0", f"--user-data-dir={profile}")
+    return subprocess.Popen(
+        [CHROMIUM, *FLAGS, *headless, address], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
 
 
 def compare(whole: dict[str, list[str]], resumed: dict[str, list[str]]) -> list[str]:
@@ -152,30 +236,42 @@ def compare(whole: dict[str, list[str]], resumed: dict[str, list[str]]) -> list[
     return found
 
 
-HEAD = "| killed | times | seconds until finished | rows | lost or changed | doubled |\n|---|---|---|---|---|---|"
+HEAD = (
+    "| killed | times | stages it was killed in | seconds until finished | rows | lost or changed | doubled |"
+)
+RULE = "|---|---|---|---|---|---|---|"
 
 
-def killed_row(
-    target: str, folder: Path, start: list[str], expected: dict, options: argparse.Namespace
-) -> str:
-    """One line of the table: a run of which `target` was killed. Ends the program where any row differs."""
-    home = folder / target
-    kill = (options.kills, options.span, options.seed)
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What the long form does: how a run is started, what an undisturbed one came to, and how often to kill."""
+
+    start: list[str]
+    stages: list[tuple[int, str, float]]
+    expected: dict[str, list[str]]
+    kills: int
+    seed: int
+
+
+def killed_row(target: str, home: Path, form: Form) -> tuple[int, str]:
+    """A run of which `target` was killed: how often, and its line of the table. Ends the program where a row differs."""
+    plan = moments(form.stages, form.kills, form.seed)
     began = time.monotonic()
-    beside = target == "server"
-    killed = (
-        run_with_server_kills(home, start, *kill) if beside else run_with_kills(home, start, target, *kill)
-    )
+    if target == "server":
+        killed = run_with_server_kills(home, form.start, plan, form.stages)
+    else:
+        killed = run_with_kills(home, form.start, target, plan, form.stages)
     seconds = time.monotonic() - began
     found = snapshot(home)
-    lost = sum(len(set(expected[table]) ^ set(found[table])) for table in TABLES)
+    lost = sum(len(set(form.expected[table]) ^ set(found[table])) for table in TABLES)
     doubled = sum(len(found[table]) - len(set(found[table])) for table in TABLES)
-    rows = sum(map(len, found.values()))
-    different = compare(expected, found)
-    print(f"{killed} kills of the {target}, seed {options.seed}: {different or 'the same rows'}", flush=True)
+    different = compare(form.expected, found)
+    print(f"{killed} kills of the {target} in {seconds:.0f} s: {different or 'the same rows'}", flush=True)
     if different:
         sys.exit(1)
-    return f"| {target} | {killed} | {seconds:.0f} | {rows} | {lost} | {doubled} |"
+    places = len({moment.place for moment in plan[:killed]})
+    rows = sum(map(len, found.values()))
+    return killed, f"| {target} | {killed} | {places} | {seconds:.0f} | {rows} | {lost} | {doubled} |"
 
 
 def main() -> None:
@@ -183,23 +279,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--preset", default="demo")
     parser.add_argument("--set", action="append", default=[], help="a setting over the preset")
-    parser.add_argument("--kills", type=int, default=34, help="of each: driver, stage, server")
-    parser.add_argument("--span", type=float, default=20.0, help="most seconds between a start and a kill")
+    parser.add_argument("--kills", type=int, default=36, help="of each: driver, stage, server")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--write", action="store_true", help="put the table into docs/reliability.md")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         start = ["--preset", options.preset, *(word for each in options.set for word in ("--set", each))]
         whole = Path(folder) / "whole"
+        began = time.monotonic()
         told = call(whole, "run", *start)
         assert told.returncode == 0, told.stderr
-        expected = snapshot(whole)
-        rows = [
-            killed_row(target, Path(folder), start, expected, options)
-            for target in ("driver", "stage", "server")
-        ]
-    words = " ".join(start[1:])
-    table = f"`{words}`, seed {options.seed}, {os.cpu_count()} CPUs:\n\n{HEAD}\n" + "\n".join(rows)
+        seconds = time.monotonic() - began
+        print(f"undisturbed in {seconds:.0f} s", flush=True)
+        form = Form(start, course(whole), snapshot(whole), options.kills, options.seed)
+        told = [killed_row(target, Path(folder) / target, form) for target in ("driver", "stage", "server")]
+    words = " ".join(start)
+    head = (
+        f"`run {words}`: {sum(killed for killed, _ in told)} kills at random moments in {len(form.stages)} stages, "
+        f"seed {options.seed}, {os.cpu_count()} CPUs; undisturbed it took {seconds:.0f} s."
+    )
+    table = "\n".join((head, "", HEAD, RULE, *(row for _, row in told)))
     print(table)
     if options.write:
         rewrite("kills", table)

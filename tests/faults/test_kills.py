@@ -5,7 +5,7 @@ import os
 import pytest
 import tomli_w
 
-from tests.faults.kills import call, compare, run_with_kills, snapshot
+from tests.faults.kills import call, compare, course, moments, run_with_kills, snapshot
 
 KILLS = int(os.environ.get("LPD_FAULT_KILLS", "3"))
 
@@ -17,6 +17,9 @@ def test_a_killed_run_resumes_to_the_same_rows(tmp_path, scripted_settings, targ
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     told = call(whole, "run", "--config", str(config))
     assert told.returncode == 0, told.stderr
-    done = run_with_kills(killed, ["--config", str(config)], target, KILLS, span=4.0, seed=KILLS)
+    stages = course(whole)
+    done = run_with_kills(
+        killed, ["--config", str(config)], target, moments(stages, KILLS, seed=KILLS), stages
+    )
     assert done >= 1
     assert compare(snapshot(whole), snapshot(killed)) == []
