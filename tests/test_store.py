@@ -165,6 +165,20 @@ def test_a_long_query_is_ended_before_it_holds_up_a_writer(store, monkeypatch):
         )
 
 
+def test_a_query_that_does_not_heed_the_watchdog_is_killed_and_its_lock_is_free(store, monkeypatch):
+    make_run(store)
+    monkeypatch.setattr("lpd_core.store.console.SECONDS", 0.5)
+    with pytest.raises(UserError, match="took longer"):
+        read_only_query(store, "select levenshtein(repeat('a', 1000000), repeat('b', 1000000))")
+    store.database.lock_seconds = 0.1
+    store.database.execute("delete from metrics")
+
+
+def test_a_query_cannot_take_the_memory_of_the_machine(store):
+    with pytest.raises(UserError, match=r"Out of Memory"):
+        read_only_query(store, "select repeat('x', 2000000000)")
+
+
 def test_a_database_that_is_no_database_is_told_with_its_mend(store):
     make_run(store)
     store.database.path.write_bytes(b"not a database" * 1000)

@@ -1,12 +1,26 @@
-"""The SQL console: one read-only SELECT on the store, without files, extensions or settings."""
+"""The SQL console: one read-only SELECT on the store, without files, extensions or settings, in a process of its own.
+
+DuckDB heeds an interruption and its own memory limit between the pieces of its work only: a single call of a function
+can take gigabytes and minutes. The process has a limit on its address space, and the kernel ends it when its time is
+over; either frees the lock that it holds.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
 import threading
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lpd_core.errors import UserError
-from lpd_core.store.database import tells_damage
+from lpd_core.config import PROJECT
+from lpd_core.errors import Interrupted, LpdError, UserError
+from lpd_core.store.database import DatabaseBusy, DatabaseDamaged, tells_damage
 
 if TYPE_CHECKING:
     from lpd_core.store import Store
@@ -14,15 +28,69 @@ if TYPE_CHECKING:
 
 SECONDS = 8.0
 """A query holds the shared lock; it must end before a writer's patience does."""
+GRACE_SECONDS = 1.0
+"""How long after that the process is killed."""
 MEMORY = "512MB"
 """What a query may take; the server stands beside it."""
+ADDRESSES = 2 * 2**30
+"""Bytes of address space of its process: DuckDB's libraries, what a query takes, and its rows as text."""
+KINDS = {kind.__name__: kind for kind in (DatabaseDamaged, DatabaseBusy, Interrupted)}
+"""The errors beside `UserError` that keep their kind on the way out of the process."""
 
 
 def read_only_query(store: Store, sql: str, limit: int = 1000) -> list[dict[str, Any]]:
-    """At most `limit` rows of one SELECT. Raises `UserError` for anything else, with DuckDB's own words.
+    """At most `limit` rows of one SELECT; values that JSON has no word for come as text. Raises `UserError` for
+    anything else, with DuckDB's own words.
 
     The connection is read-only and external access (files, network, ATTACH, COPY, INSTALL) is switched off and
     locked: https://duckdb.org/docs/stable/operations_manual/securing_duckdb/overview"""
+    asked = {
+        "home": str(store.home),
+        "sql": sql,
+        "limit": limit,
+        "seconds": SECONDS,
+        "patience": store.database.lock_seconds,
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "lpd_core.store.console"],
+        input=json.dumps(asked).encode(),
+        capture_output=True,
+        cwd=PROJECT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    if done.returncode == -signal.SIGALRM:
+        raise UserError(_too_long(SECONDS))
+    try:
+        told = json.loads(done.stdout)
+    except ValueError as cause:
+        raise UserError("the query failed: its process ended without an answer") from cause
+    if "error" in told:
+        raise KINDS.get(told["kind"], UserError)(told["error"])
+    return told["rows"]
+
+
+def _too_long(seconds: float) -> str:
+    return (
+        f"the query took longer than {seconds:.0f} s and was ended, since nobody can write meanwhile; "
+        "narrow it, or export rows and query those"
+    )
+
+
+def _answer(asked: dict[str, Any]) -> dict[str, Any]:
+    """The rows, or what went wrong by the name of its error."""
+    from lpd_core.store import Store
+
+    store = Store(Path(asked["home"]))
+    store.database.lock_seconds = asked["patience"]
+    try:
+        return {"rows": _rows(store, asked["sql"], asked["limit"], asked["seconds"])}
+    except LpdError as cause:
+        return {"error": str(cause), "kind": type(cause).__name__}
+    except MemoryError:
+        return {"error": f"the query failed: its rows take more than {MEMORY}", "kind": "UserError"}
+
+
+def _rows(store: Store, sql: str, limit: int, seconds: float) -> list[dict[str, Any]]:
     import duckdb
 
     with store.database.read() as connection:
@@ -30,8 +98,9 @@ def read_only_query(store: Store, sql: str, limit: int = 1000) -> list[dict[str,
         connection.execute("set temp_directory = ''")
         connection.execute("set enable_external_access = false")
         connection.execute("set lock_configuration = true")
-        watchdog = threading.Timer(SECONDS, connection.interrupt)
+        watchdog = threading.Timer(seconds, connection.interrupt)
         watchdog.start()
+        signal.setitimer(signal.ITIMER_REAL, seconds + GRACE_SECONDS)
         try:
             statements = connection.extract_statements(sql)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
@@ -40,10 +109,7 @@ def read_only_query(store: Store, sql: str, limit: int = 1000) -> list[dict[str,
             names = _unique([column[0] for column in cursor.description])
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchmany(limit)]
         except duckdb.InterruptException as cause:
-            raise UserError(
-                f"the query took longer than {SECONDS:.0f} s and was ended, since nobody can write meanwhile; "
-                "narrow it, or export rows and query those"
-            ) from cause
+            raise UserError(_too_long(seconds)) from cause
         except duckdb.Error as cause:
             if tells_damage(cause):
                 raise
@@ -55,3 +121,15 @@ def read_only_query(store: Store, sql: str, limit: int = 1000) -> list[dict[str,
 def _unique(names: list[str]) -> list[str]:
     """Column names with a number where one stands twice."""
     return [name if name not in names[:n] else f"{name}_{n + 1}" for n, name in enumerate(names)]
+
+
+def main() -> None:
+    """The process of one query: asked on its input, answered on its output."""
+    with suppress(ValueError, OSError):  # not on every system
+        resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    print(json.dumps(_answer(json.load(sys.stdin)), default=str))
+
+
+if __name__ == "__main__":
+    main()

@@ -292,16 +292,23 @@ def main() -> None:
         seconds = time.monotonic() - began
         print(f"undisturbed in {seconds:.0f} s", flush=True)
         form = Form(start, course(whole), snapshot(whole), options.kills, options.seed)
-        told = [killed_row(target, Path(folder) / target, form) for target in ("driver", "stage", "server")]
-    words = " ".join(start)
+        rows: dict[str, tuple[int, str]] = {}
+        for target in ("driver", "stage", "server"):
+            rows[target] = killed_row(target, Path(folder) / target, form)
+            told = table_of(form, list(rows.values()), seconds)
+            if options.write:  # at once: the next hour may be cut short
+                rewrite("kills", told)
+    print(told)
+
+
+def table_of(form: Form, rows: list[tuple[int, str]], seconds: float) -> str:
+    """What was done, and the table."""
+    words = " ".join(form.start)
     head = (
-        f"`run {words}`: {sum(killed for killed, _ in told)} kills at random moments in {len(form.stages)} stages, "
-        f"seed {options.seed}, {os.cpu_count()} CPUs; undisturbed it took {seconds:.0f} s."
+        f"`run {words}`: {sum(killed for killed, _ in rows)} kills at random moments in {len(form.stages)} stages, "
+        f"seed {form.seed}, {os.cpu_count()} CPUs; undisturbed it took {seconds:.0f} s."
     )
-    table = "\n".join((head, "", HEAD, RULE, *(row for _, row in told)))
-    print(table)
-    if options.write:
-        rewrite("kills", table)
+    return "\n".join((head, "", HEAD, RULE, *(row for _, row in rows)))
 
 
 if __name__ == "__main__":
