@@ -1,7 +1,7 @@
 """A question put to a command in a process of its own: what may take long, take much memory or load a model library.
 
-The process is watched: it ends at its time limit, and where a memory limit is set it cannot take more. Its answer
-is the JSON that the command prints, or one line that says why there is none.
+The process is watched: it ends at its time limit, and where a memory limit is set it cannot take more, or is ended
+once it has. Its answer is the JSON that the command prints, or one line that says why there is none.
 """
 
 from __future__ import annotations
@@ -15,14 +15,19 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from lpd_core.config import PROJECT
 
 SECONDS = 120.0
+LOOK_SECONDS = 0.1
+"""Between two looks at the memory that a process holds."""
 TOLD_BYTES = 64 * 2**20
 """More than this is no answer."""
 
@@ -40,8 +45,9 @@ class Inquiry:
     """A running command of `python -m lpd_core ARGUMENTS --json`; `poll` and `wait` tell its answer.
 
     `home` becomes its `$LPD_HOME`, `seconds` is its time limit, `memory` the bytes of address space it may take
-    (None: any), `files` are texts by name that it finds in its working folder's place: an argument `{name}` is
-    replaced by the path of that file."""
+    (None: any), `resident` the bytes it may hold before it is ended (for what loads a model library, which reserves
+    addresses by the hundred gigabytes beside a GPU), `files` are texts by name that it finds in its working folder's
+    place: an argument `{name}` is replaced by the path of that file."""
 
     def __init__(
         self,
@@ -49,9 +55,11 @@ class Inquiry:
         home: Path,
         seconds: float = SECONDS,
         memory: int | None = None,
+        resident: int | None = None,
         files: dict[str, str] | None = None,
     ):
         self.seconds = seconds
+        self.resident = resident
         self._answer: Answer | None = None
         self._stopped = False
         self._folder = tempfile.TemporaryDirectory(prefix="lpd-inquiry-")
@@ -96,14 +104,27 @@ class Inquiry:
                 os.killpg(self._process.pid, signal.SIGKILL)
 
     def _watch(self) -> None:
-        try:
-            self._process.wait(self.seconds)
-        except subprocess.TimeoutExpired:
-            self._kill()
-            self._process.wait()
-            self._close(Answer(error=f"no answer within {self.seconds:.0f} s; the process was ended"))
-            return
-        self._close(self._read())
+        give_up = time.monotonic() + self.seconds
+        while True:
+            left = give_up - time.monotonic()
+            try:
+                self._process.wait(left if self.resident is None else max(0.0, min(left, LOOK_SECONDS)))
+                self._close(self._read())
+                return
+            except subprocess.TimeoutExpired:
+                broken = self._broken_limit(give_up)
+            if broken:
+                self._kill()
+                self._process.wait()
+                self._close(Answer(error=f"{broken}; the process was ended"))
+                return
+
+    def _broken_limit(self, give_up: float) -> str:
+        if time.monotonic() >= give_up:
+            return f"no answer within {self.seconds:.0f} s"
+        if self.resident is not None and _held(self._process.pid) > self.resident:
+            return f"it took more than {self.resident / 2**30:.1f} GiB of memory"
+        return ""
 
     def _read(self) -> Answer:
         code = self._process.returncode
@@ -136,6 +157,13 @@ class Inquiry:
         self._said.close()
         self._folder.cleanup()
         self._answer = answer
+
+
+def _held(process_id: int) -> int:
+    """The bytes of memory that a process holds; 0 for one that is gone."""
+    with contextlib.suppress(psutil.Error):
+        return psutil.Process(process_id).memory_info().rss
+    return 0
 
 
 def _passable(word: str) -> str:

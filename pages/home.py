@@ -15,6 +15,7 @@ from lpd_core.store import RunState
 from lpd_core.store.overview import RunOverview, overviews
 from pages.components import live, reads, run_panel, session
 from pages.components.cards import show_heading, show_status, signed, size
+from pages.components.creation import create_run
 from pages.components.run_list import show_run_list
 from pages.components.text import plain
 
@@ -26,10 +27,9 @@ REFRESH_SECONDS = 2.0
 def start_demo(review: bool) -> None:
     """Create and start the demo run, and go and watch it."""
     session.require_edit()
-    store = reads.store()
     with st.spinner("Importing the prompts and starting the run"):
-        folder = jobs.create_run(store, load_config("demo", None, [f"review={str(review).lower()}"]))
-        jobs.start(store, folder.run_id)
+        folder = create_run(load_config("demo", None, [f"review={str(review).lower()}"]))
+        jobs.start(reads.store(), folder.run_id)
     st.switch_page("pages/runs.py", query_params={"run": folder.run_id})
 
 

@@ -10,7 +10,7 @@ from lpd_core.errors import LpdError
 from lpd_core.queue import Queue
 from lpd_core.settings import command, groups, nest, problems, settings
 from lpd_core.store import corpora, measured
-from pages.components import choices, inquiries, preflight, reads, session
+from pages.components import choices, creation, inquiries, preflight, reads, session
 from pages.components.cards import show_heading
 from pages.components.fields import show_field
 from pages.components.text import clip, plain
@@ -194,7 +194,10 @@ def show_group(group: str, about: str, keys: list[str], found: dict[str, str]) -
 def show_checks(config: RunConfig) -> None:
     """Preflight and the start: asked of a process, shown when it answers."""
     st.subheader("Before the first token", anchor=False)
-    asked = inquiries.ask("launch", ["check", "--config", "{run.toml}"], files={"run.toml": to_toml(config)})
+    files = {"run.toml": to_toml(config)}
+    asked = inquiries.ask(
+        "launch", ["check", "--config", "{run.toml}"], files=files, resident=creation.MEMORY
+    )
     answer = asked.poll()
     if answer is None:
         inquiries.show_waiting(asked, "Checking the data, the model, the chats, memory and disk")
@@ -249,7 +252,7 @@ def create(config: RunConfig, queued: bool) -> None:
     try:
         session.require_edit()
         with st.spinner("Importing the prompts and creating the run"):
-            folder = jobs.create_run(store, config)
+            folder = creation.create_run(config)
             if queued:
                 Queue(store).add(folder.run_id)
             else:

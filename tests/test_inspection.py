@@ -75,6 +75,9 @@ def test_an_inquiry_answers_refuses_and_ends_in_time(tmp_path):
     assert refused.error.startswith("a.toml is not TOML")
     assert "no answer within" in Inquiry(["data", "list"], tmp_path, seconds=0.01).wait().error
     assert Inquiry(["data", "list"], tmp_path, memory=20 * 2**20).wait().error
+    assert (
+        "0.0 GiB of memory" in Inquiry(["check", "--preset", "demo"], tmp_path, resident=2**20).wait().error
+    )
     stopped = Inquiry(["data", "list"], tmp_path)
     stopped.stop()
     assert stopped.wait().error == "the question was given up"

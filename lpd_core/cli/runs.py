@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
         "check",
         epilog="Examples: python -m lpd_core check --preset demo; python -m lpd_core check --run last",
     )(check)
+    app.command("create", hidden=True)(create)
     app.command("drive", hidden=True)(drive)
     app.command("stage", hidden=True)(stage)
 
@@ -71,6 +72,14 @@ def run(
         add(folder.run_id, json_)
         return
     _go(store, folder, detach, json_)
+
+
+def create(config: ConfigFile = None, json_: Json = False) -> None:
+    """Create a run without starting it: what a page asks of a process with limits, since data files are read."""
+    from lpd_core import jobs
+
+    folder = jobs.create_run(Store(), configure(None, config, None))
+    show({"run_id": folder.run_id}, json_, f"run {folder.run_id} in {folder.root}")
 
 
 def resume(

@@ -11,9 +11,11 @@ from streamlit.testing.v1 import AppTest
 from dashboard.conftest import open_page, words
 from lpd_core import jobs
 from lpd_core.config import RunConfig, load_config, parse_config
+from lpd_core.errors import UserError
 from lpd_core.queue import Queue
 from lpd_core.settings import flatten, nest, settings
 from lpd_core.store import Store
+from pages.components import creation
 
 
 def checked(app):
@@ -76,6 +78,18 @@ def test_a_smoke_run_is_set_up_checked_and_started(home):
         time.sleep(0.1)
     assert folder.is_driven(), "a driver works on it"
     assert jobs.stop(store, run, seconds=60).status in ("stopped", "finished")
+
+
+def test_a_file_that_takes_too_much_memory_makes_no_run_and_costs_the_server_nothing(
+    home, monkeypatch, tmp_path
+):
+    bomb = tmp_path / "bomb.json"
+    bomb.write_bytes(b"[" + b'{"prompt": "p", "gold": "' + b"x" * (150 * 2**20) + b'"}]')
+    monkeypatch.setattr(creation, "LIMITS", {"seconds": 60.0, "memory": 400 * 2**20})
+    with pytest.raises(UserError) as told:
+        creation.create_run(load_config("smoke", assignments=[f"data.train=[{str(bomb)!r}]"]))
+    assert "\n" not in str(told.value)
+    assert not Store(home).run_ids()
 
 
 def test_a_run_can_be_queued(home, monkeypatch):
