@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup app demo test test-vllm vllm-env bench check format screenshots demo-model faults clean
+.PHONY: setup app demo test test-vllm vllm-env test-cluster cluster-env bench check format screenshots demo-model faults clean
 
 setup: $(VENV)/.installed
 
@@ -29,6 +29,12 @@ test-vllm: setup  ## the tests of vLLM alone, in its own environment
 
 vllm-env: setup  ## vLLM for CPUs in build/vllm-env (4 GB), for sampler.python
 	$(PY) -m tests.vllm.environment
+
+test-cluster: setup  ## the tests on a Ray cluster of local nodes, in Ray's own environment
+	$(PY) -m pytest tests/cluster
+
+cluster-env: setup  ## Ray on top of .venv in build/cluster-env (0.3 GB), for sampler.python
+	$(PY) -m tests.cluster.environment
 
 bench: setup
 	$(PY) -m bench

@@ -11,7 +11,7 @@ class RayConfig(Section):
     """The Ray cluster, where `e_step.engine` is `ray`. Every node needs the same code, the same environment, the model and
     the run's folder under the same paths."""
 
-    address: str = ""
+    address: str = Field("", pattern=r"^(auto|[^/\s]+:[0-9]{1,5})?$")
     """`auto` for the cluster that this machine belongs to, or the HOST:PORT of its head; empty starts Ray on this machine
     alone."""
     min_replicas: int = Field(1, ge=1, le=4096)

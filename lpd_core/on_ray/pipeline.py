@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import socket
 import threading
 import time
 from collections import Counter
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     import ray.data
 
 LOOK_SECONDS = 1.0
+REACH_SECONDS = 10.0
 SCORE_CPUS = 0.5
 IN_FLIGHT = 2
 """Chunks at an actor: one at work, one fetched meanwhile."""
@@ -118,9 +120,9 @@ class Operator:
 
         self.worker, self.watch = worker, watch
         node = ray.get_runtime_context().get_node_id()
-        self.name = f"{worker.step} {node[:4]}.{os.getpid()}"
+        self.name = f"{worker.step} {node[:6]}.{os.getpid()}"
         _ = worker.discovery  # the model is there before the first chunk is
-        watch.ready.remote(self.name, f"{ray.util.get_node_ip_address()} {node[:4]}", node, worker.step)
+        watch.ready.remote(self.name, f"{ray.util.get_node_ip_address()} {node[:6]}", node, worker.step)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """A row through the worker's step; the last one leaves only what the driver tells."""
@@ -158,15 +160,23 @@ def _cluster(config: RunConfig) -> Iterator[None]:
             "num_cpus": max(os.cpu_count() or 1, -int(-_needed(config)[0] // 1)),
             "include_dashboard": False,
         }
+    place = config.ray.address or "this machine"
     try:
+        _reach(config.ray.address)
         ray.init(**options)
     except (ConnectionError, ValueError, RuntimeError, OSError) as cause:
-        place = config.ray.address or "this machine"
         raise UserError(f"no Ray cluster answers at ray.address = {place}: {_line(cause)}") from cause
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Knock at a cluster's head: Ray itself would wait for it for minutes. Raises `OSError`."""
+    host, _, port = address.rpartition(":")
+    if host:
+        socket.create_connection((host, int(port)), REACH_SECONDS).close()
 
 
 def _needed(config: RunConfig) -> tuple[float, float]:

@@ -1,0 +1,198 @@
+"""The E-step on Ray clusters of local nodes: the rows of a single process, also when a node dies or the stage does."""
+
+import json
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import tomli_w
+
+from lpd_core.events import ReplicaSeen, StageFinished
+from lpd_core.store import Store
+from tests.cluster.nodes import cluster
+from tests.faults.kills import call, wait_until_settled
+
+TABLES = {
+    "drafts": "iteration, prompt_id",
+    "candidates": "iteration, prompt_id, sample",
+    "clusters": "iteration, cluster_id",
+    "cluster_members": "iteration, cluster_id, principle_id",
+    "training_rows": "iteration, prompt_id, sample",
+    "evaluations": "iteration, benchmark, prompt_id, sample",
+}
+PROMPTS, N, CHUNK = 40, 2, 4
+
+
+def settings(name: str, **sections) -> dict:
+    """One greedy iteration on the demo's model, with sections laid over."""
+    greedy = {"temperature": 0.0}
+    tree = {
+        "name": name,
+        "iterations": 1,
+        "data": {
+            "train": ["data/demo/train.jsonl"],
+            "prompts_per_iteration": [PROMPTS],
+            "heldout_limit": 4,
+        },
+        "model": {"path": "data/demo/model", "device": "cpu", "max_length": 512},
+        "e_step": {
+            "n": N,
+            "chunk_prompts": CHUNK,
+            "draft": {**greedy, "max_tokens": 80},
+            "propose": {**greedy, "max_tokens": 24},
+            "refine": {**greedy, "max_tokens": 96},
+        },
+        "evaluate": {
+            **{role: {**greedy, "max_tokens": 32} for role in ("draft", "principle", "refine")},
+            "resamples": 200,
+        },
+        "m_step": {"epochs": 1, "learning_rate": 1e-4, "batch_size": 8, "threads": 1},
+        "cluster": {"layout": "pca"},
+    }
+    for section, values in sections.items():
+        tree[section] = {**tree.get(section, {}), **values}
+    return tree
+
+
+def start(home: Path, tree: dict) -> None:
+    """Start a run that goes on by itself."""
+    file = home.with_suffix(".toml")
+    file.write_text(tomli_w.dumps(tree))
+    told = call(home, "run", "--config", str(file), "--detach")
+    assert told.returncode == 0, told.stderr
+
+
+def finish(home: Path) -> None:
+    """Wait for the run's end, which has to be a good one."""
+    status = wait_until_settled(home, 900)
+    assert status == "finished", "\n".join(p.read_text()[-2000:] for p in home.glob("runs/*/logs/*.log"))
+
+
+def rows(home: Path) -> dict[str, list[dict]]:
+    """Every table's rows in order, without the names of the run."""
+    found = {}
+    for table, order in TABLES.items():
+        found[table] = Store(home).database.query(f"select * from {table} order by {order}")
+        for row in found[table]:
+            row.pop("run_id", None), row.pop("eval_id", None)
+    return found
+
+
+def replicas(home: Path) -> dict[str, ReplicaSeen]:
+    """The last word of every replica."""
+    events, _ = Store(home).run("last").events()
+    return {event.replica: event for _, event in events if isinstance(event, ReplicaSeen)}
+
+
+def segments(home: Path) -> set[str]:
+    return {name for name in Store(home).run("last").segment_names() if "-e_step-" in name}
+
+
+def wait_for(what, seconds: float = 600):
+    """The first true value of `what()`."""
+    give_up = time.monotonic() + seconds
+    while time.monotonic() < give_up:
+        if found := what():
+            return found
+        time.sleep(0.1)
+    raise TimeoutError(what)
+
+
+def wait_for_segments(home: Path, count: int) -> None:
+    """Until some chunks are committed; a run that ends before fails the test."""
+    broken = ("failed", "interrupted")
+    folder = Store(home).run("last")
+    wait_for(lambda: len(segments(home)) >= count or folder.state().status in broken)
+    assert len(segments(home)) >= count, "\n".join(p.read_text()[-2000:] for p in folder.logs.glob("*.log"))
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    """The rows of one process of this machine, and the seconds of its E-step."""
+    home = tmp_path_factory.mktemp("single") / "home"
+    start(home, settings("single"))
+    finish(home)
+    return rows(home), e_step_seconds(home)
+
+
+def e_step_seconds(home: Path) -> float:
+    events, _ = Store(home).run("last").events()
+    return next(e.seconds for _, e in events if isinstance(e, StageFinished) and e.stage == "e_step")
+
+
+def test_three_nodes_of_which_one_is_killed_give_the_rows_of_one_process(interpreter, expected, tmp_path):
+    home = tmp_path / "home"
+    with cluster(interpreter, count=3, cpus=2) as nodes:
+        spread = settings(
+            "three-nodes",
+            e_step={**settings("")["e_step"], "engine": "ray"},
+            sampler={"python": interpreter},
+            ray={"address": nodes.address},
+        )
+        start(home, spread)
+        wait_for_segments(home, 1)
+        busy = {r.node.split()[-1] for r in replicas(home).values() if r.role in ("propose", "refine")}
+        killed = nodes.kill_one_of(busy)
+        left = PROMPTS // CHUNK - len(segments(home))
+        finish(home)
+    single, seconds = expected
+    for table, want in single.items():
+        assert rows(home)[table] == want, table
+    assert len(rows(home)["candidates"]) == PROMPTS * N and left > 0
+    told = replicas(home).values()
+    assert {r.role for r in told} == {"draft", "propose", "refine", "score"}
+    assert any(r.state == "lost" and r.node.endswith(killed[:6]) for r in told)
+    assert 0 < sum(r.redone for r in told) <= sum(r.lost for r in told)
+    print(
+        f"single process {seconds:.0f} s, three nodes with one killed {e_step_seconds(home):.0f} s; chunks: "
+        f"{sum(r.lost for r in told)} lost, {sum(r.redone for r in told)} redone"
+    )
+
+
+SCRIPTED = {
+    "data": {"train": ["data/demo/train.jsonl"], "prompts_per_iteration": [60], "heldout_limit": 4},
+    "model": {"path": ""},
+    "cluster": {"embedder": "hash"},
+    "ray": {"cpus": 0.25},
+}
+
+
+def test_a_killed_stage_takes_ray_along_and_a_resume_does_only_the_chunks_that_are_missing(
+    interpreter, tmp_path
+):
+    home = tmp_path / "home"
+    scripted = {**SCRIPTED, "sampler": {"kind": "scripted", "python": interpreter}}
+    tree = settings("killed", **scripted)
+    tree["e_step"] |= {"engine": "ray", "chunk_prompts": 1}
+    start(home, tree)
+    folder = Store(home).run("last")
+    wait_for_segments(home, 2)
+    (stage,) = psutil.Process(folder.state().pid).children()
+    family = stage.children(recursive=True)
+    stage.kill()
+    assert wait_until_settled(home) == "interrupted"
+    before = {name: (folder.segments / name).stat().st_mtime_ns for name in segments(home)}
+    wait_for(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in family), 60)
+    assert 2 <= len(before) < 60
+    assert call(home, "resume", "last", "--detach").returncode == 0
+    finish(home)
+    after = {name: (folder.segments / name).stat().st_mtime_ns for name in segments(home)}
+    assert len(after) == 60 and {name: after[name] for name in before} == before
+    alone = tmp_path / "alone"
+    tree["e_step"]["engine"] = "processes"
+    start(alone, {**tree, "name": "alone", "sampler": {"kind": "scripted"}})
+    finish(alone)
+    assert rows(home) == rows(alone)
+
+
+def test_a_cluster_that_is_not_there_is_told_in_one_line(interpreter, tmp_path):
+    home = tmp_path / "home"
+    tree = settings("nowhere", **{**SCRIPTED, "ray": {"address": "127.0.0.1:1"}})
+    tree |= {"sampler": {"kind": "scripted", "python": interpreter}}
+    tree["e_step"]["engine"] = "ray"
+    start(home, tree)
+    assert wait_until_settled(home) == "failed"
+    told = json.loads(call(home, "status", "last", "--json").stdout)
+    assert "no Ray cluster answers at ray.address = 127.0.0.1:1" in told["error"]
+    assert "\n" not in told["error"]
