@@ -13,7 +13,7 @@ from lpd_core.errors import LpdError
 from lpd_core.queue import Queue, QueueState, place_of
 from lpd_core.store import RunState
 from lpd_core.store.overview import overviews
-from pages.components import live, reads, run_panel, session
+from pages.components import live, reads, replicas, run_panel, session
 from pages.components.cards import show_empty, show_heading, show_status, size, stage_name
 from pages.components.run_list import show_run_list
 from pages.components.text import plain
@@ -118,6 +118,7 @@ def show_details(run: str) -> None:
                 with right:
                     run_panel.show_loss(progress)
             run_panel.show_stages(progress)
+            replicas.show_replicas(progress)
         run_panel.show_warnings(progress)
     with st.expander("Log", expanded=state.status == "running"):
         run_panel.show_log(folder, state)

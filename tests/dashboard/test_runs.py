@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from dashboard.conftest import open_page, words
 from lpd_core import jobs
 from lpd_core.config import load_config
-from lpd_core.events import Measured, Progress, StageStarted, StatusChanged, Warned
+from lpd_core.events import Measured, Progress, ReplicaSeen, StageStarted, StatusChanged, Warned
 from lpd_core.housekeeping import clone_run
 from lpd_core.queue import Queue, QueueState
 from lpd_core.store import RunState, Store
@@ -110,6 +110,25 @@ def test_a_run_at_work_shows_its_bar_with_rates_and_time_left(copied):
     assert "4 prompts/s" in text and "200 tokens/s" in text and "left" in text
     assert "Stop" in labels(app)
     assert any("<b>strange</b>" in element.value for element in app.text)
+
+
+def test_a_run_on_several_nodes_shows_its_replicas_stragglers_and_what_was_lost(copied):
+    folder = at_work(copied("finished"))
+    rates = {"refine a1": 900, "refine b2": 1000, "refine c3": 300}
+    for n, (name, tokens) in enumerate(rates.items()):
+        folder.emit(
+            ReplicaSeen(1, "e_step", name, f"10.0.0.{n}", "refine", pieces=3, tokens=tokens, seconds=2.0)
+        )
+    folder.emit(ReplicaSeen(1, "e_step", "draft <i>d4</i>", "10.0.0.9", "draft", "lost", 1, lost=2))
+    folder.emit(ReplicaSeen(1, "e_step", "draft e5", "10.0.0.1", "draft", "idle", 4, redone=2))
+    with folder.driving():
+        app = open_page("runs")
+    said = words(app).replace("\\", "")
+    assert "4 replicas on 3 nodes" in said and "chunks: 2 lost, 2 redone" in said and "1 lost" in said
+    table = next(frame.value for frame in app.dataframe if "Redone" in frame.value).set_index("Replica")
+    assert list(table.loc["refine c3", ["State", "Tokens/s"]]) == ["working, slow", 150]
+    assert list(table.loc["draft <i>d4</i>", ["State", "Node", "Lost"]]) == ["lost", "10.0.0.9", 2]
+    assert not app.exception
 
 
 def test_a_run_without_progress_is_flagged(copied):
