@@ -125,11 +125,15 @@ class Execution:
             write_card(self.store, self.folder, stage.iteration)
         mirror.keep_run(self.store, stage.run_id, "iterations", "segments")
 
-    def _run_processes(self, name: str, iteration: int) -> None:
+    def processes_of(self, name: str) -> int:
+        """How many processes of this machine share a stage."""
         rerefines = name == "relabel" and self.config.cluster.rerefine
         is_spread = name == "e_step" and self.parts.spread is not None
         shares = STAGES[name].sharded and not rerefines and not is_spread
-        count = self.config.sampler.workers if shares else 1
+        return self.config.sampler.workers if shares else 1
+
+    def _run_processes(self, name: str, iteration: int) -> None:
+        count = self.processes_of(name)
         logs = [self._log(name, iteration, index) for index in range(count)]
         before = [log.stat().st_size if log.exists() else 0 for log in logs]
         processes = [self._start(name, iteration, index, count) for index in range(count)]

@@ -30,7 +30,8 @@ known = []
 if spec and spec.origin:
     registry = pathlib.Path(spec.origin).parent / "model_executor" / "models" / "registry.py"
     known = re.findall(r'"(\\w+)":', registry.read_text()) if registry.exists() else []
-print(json.dumps({"missing": [name for name in found if not found[name]], "vllm": spec is not None, "known": known}))
+print(json.dumps({"missing": [name for name in found if not found[name]], "vllm": spec is not None, "known": known,
+                  "ray": importlib.util.find_spec("ray") is not None}))
 """
 NEEDED = (
     "duckdb",
@@ -54,6 +55,8 @@ def check_sampler(
 ) -> None:
     """Note what would stop the sampler, or surprise its user; `chats` are some that will be sent."""
     kind = config.sampler.kind
+    if config.e_step.engine == "ray":
+        _check_ray(report, config)
     if kind == "scripted":
         return
     probe = report.guard(_probe, config.sampler.python or sys.executable)
@@ -79,6 +82,27 @@ def check_sampler(
     _check_architecture(report, config, probe["known"])
     if tokenizer is not None:
         _check_template(report, config, tokenizer, chats)
+
+
+def _check_ray(report: Preflight, config: RunConfig) -> None:
+    interpreter = config.sampler.python or sys.executable
+    probe = report.guard(_probe, interpreter)
+    if probe and not probe["ray"]:
+        report.error(
+            f'e_step.engine = "ray", but {interpreter} has no Ray',
+            "install requirements-cluster.txt, or name an interpreter that has it in sampler.python; `make cluster-env` "
+            "makes one",
+        )
+    if config.sampler.serve:
+        report.error(
+            "sampler.serve starts a server for each replica of a Ray cluster",
+            "let the replicas be the engines (kind transformers or vllm), or name running servers in sampler.url",
+        )
+    if config.sampler.workers > 1:
+        report.warn(
+            f"sampler.workers = {config.sampler.workers} is for the evaluation alone with e_step.engine = ray",
+            "ray.min_replicas and ray.max_replicas say how many replicas the E-step has",
+        )
 
 
 def _probe(interpreter: str) -> dict[str, Any]:

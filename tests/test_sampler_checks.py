@@ -22,10 +22,9 @@ def weights(tmp_path_factory):
     return tiny_model(tmp_path_factory.mktemp("model"))
 
 
-def found(weights, tokenizer=None, chats=CHATS, model=None, **sampler) -> str:
-    config = parse_config(
-        {"model": {"path": str(weights), "max_length": 256, **(model or {})}, "sampler": sampler}
-    )
+def found(weights, tokenizer=None, chats=CHATS, model=None, e_step=None, **sampler) -> str:
+    model = {"path": str(weights), "max_length": 256, **(model or {})}
+    config = parse_config({"model": model, "sampler": sampler, "e_step": e_step or {}})
     report = Preflight()
     check_sampler(report, config, tokenizer, chats)
     return "\n".join(f"{f.level}: {f.what}: {f.mend}" for f in report.findings)
