@@ -15,6 +15,7 @@ NAMES = (
     "sampler",
     "samplers",
     "e_step",
+    "fleet",
     "training",
     "clustering",
     "constitution",

@@ -97,7 +97,7 @@ class SamplerConfig(Section):
     """Name of the environment variable that holds the server's key, if it wants one. The key itself is kept nowhere."""
     concurrency: int = Field(32, ge=1, le=4096)
     """Requests under way at once at each server."""
-    chunks_at_once: int = Field(0, ge=0, le=64)
+    chunks_at_once: int = Field(0, ge=0, le=256)
     """Chunks of prompts under way at once with kind `openai`; 0 takes as many as keep all servers busy."""
     timeout: float = Field(300.0, gt=0.0)
     """Seconds that one answer may take."""

@@ -22,8 +22,10 @@ from lpd_core.types import Generation, SampleRequest
 Item = TypeVar("Item")
 SAMPLED = ("sampling", "tokens", "prompt_tokens", "cached_tokens", "truncated", "overlong")
 """What the clock of a stage that samples tells: seconds, tokens, and prompts cut or refused."""
-MOST_AT_ONCE = 64  # chunks in one process, each a thread
-AHEAD = 4  # requests of the chunks under way for each that the servers take at once: tails and drafts fill few places
+MOST_AT_ONCE = 256  # chunks in one process, each a thread
+TAIL = (
+    80  # a chunk lives as long as the slowest answers of its steps, so many times a mean one; bench/fleet.py
+)
 Tables = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
@@ -138,8 +140,8 @@ def chunks_at_once(config: RunConfig, stage: str) -> int:
     if sampler.kind != "openai" or sampler.chunks_at_once:
         return sampler.chunks_at_once or 1
     slots = sampler.concurrency * max(1, len(sampler.addresses()))
-    requests = config.e_step.chunk_prompts * (config.e_step.n if stage == "e_step" else 1)
-    return min(MOST_AT_ONCE, ceil(AHEAD * slots / requests))
+    requests = config.e_step.chunk_prompts * (1 + 2 * config.e_step.n if stage == "e_step" else 3)
+    return min(MOST_AT_ONCE, ceil(TAIL * slots / requests))
 
 
 def generation_record(generation: Generation, kept: str) -> dict[str, Any]:

@@ -146,8 +146,8 @@ def test_chunks_at_once_follow_the_places_of_the_servers():
         tree = {"e_step": {"n": 16, "chunk_prompts": 64}, "sampler": {"kind": "openai", **sampler}}
         return chunks_at_once(parse_config(tree), "e_step")
 
-    assert at_once(url="http://a") == 1
-    assert at_once(urls=[f"http://host-{n}" for n in range(64)]) == 8
+    assert at_once(url="http://a") == 2
+    assert at_once(urls=[f"http://host-{n}" for n in range(64)]) == 78
     assert at_once(url="http://a", chunks_at_once=3) == 3
     assert at_once(kind="vllm", url="http://a") == 1
 
@@ -200,3 +200,14 @@ def test_a_run_whose_fleet_is_gone_pauses_and_goes_on_when_it_is_back(store, scr
             script.reply = words
         drive(store, folder.run_id, inline=True)
     assert candidates(store, folder.run_id) == candidates(store, alone.run_id)
+
+
+def test_streaming_chunks_keep_64_servers_busy_where_a_barrier_after_each_step_does_not(tmp_path):
+    from bench.fleet import simulate
+
+    small = {"servers": 64, "n": 8, "concurrency": 1, "e_step.chunk_prompts": 16}
+    streaming = simulate(tmp_path / "streaming", prompts=1000, **small)
+    barriers = simulate(tmp_path / "barriers", prompts=160, **small, **{"sampler.chunks_at_once": 1})
+    assert streaming.utilisation >= 0.95 > 0.5 > barriers.utilisation
+    assert streaming.requests == 1000 * 17 and streaming.candidates == 8000
+    assert streaming.redone > 0  # a server was lost for a while

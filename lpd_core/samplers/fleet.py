@@ -9,12 +9,13 @@ configured patience, or every request fails, the run is interrupted with the rea
 from __future__ import annotations
 
 import asyncio
+import heapq
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from lpd_core.errors import Interrupted
@@ -30,14 +31,19 @@ SICK = 3  # requests that fail one after the other before one of several servers
 
 @dataclass(eq=False)
 class Job:
-    """A request on its way to an answer."""
+    """A request on its way to an answer. The smaller its `weight` the sooner it is sent."""
 
     path: str
     body: Body
     read: Callable[[Any], Any]
     answer: asyncio.Future
+    weight: int
+    number: int
     faults: int = 0
     avoid: Replica | None = None
+
+    def __lt__(self, other: Job) -> bool:
+        return (self.weight, self.number) < (other.weight, other.number)
 
 
 @dataclass(eq=False)
@@ -53,7 +59,8 @@ class Fleet:
 
     def __post_init__(self) -> None:
         self.replicas = [Replica(server) for server in self.servers]
-        self._queue: deque[Job] = deque()
+        self._queue: list[Job] = []  # a heap
+        self._numbers = count()
         self._jobs: set[Job] = set()
         self._tasks: set[asyncio.Task] = set()
         self._last_answer = 0.0
@@ -138,9 +145,14 @@ class Fleet:
         return answers
 
     async def _answers(self, path: str, bodies: Sequence[Body], read: Callable[[Any], Any]) -> list[Any]:
-        jobs = [Job(path, body, read, self._loop.create_future()) for body in bodies]
+        # What asks for little goes first: drafts and principles have the steps of their chunk wait for them.
+        weight = sum(int(body.get("max_tokens", 1)) for body in bodies)
+        jobs = [
+            Job(path, body, read, self._loop.create_future(), weight, next(self._numbers)) for body in bodies
+        ]
         self._jobs.update(jobs)
-        self._queue.extend(jobs)
+        for job in jobs:
+            heapq.heappush(self._queue, job)
         self._dispatch()
         try:
             return await asyncio.gather(*(job.answer for job in jobs))
@@ -155,7 +167,7 @@ class Fleet:
             replica = self._freest(self._queue[0].avoid)
             if replica is None:
                 return
-            job = self._queue.popleft()
+            job = heapq.heappop(self._queue)
             if not job.answer.done():
                 replica.begin(self._loop.time())
                 self._spawn(self._serve(job, replica))
@@ -231,8 +243,8 @@ class Fleet:
     def _again(self, job: Job, failed: Replica) -> None:
         """Ask again what a server failed, before everything else and rather of another."""
         failed.redone += 1
-        job.avoid = failed
-        self._queue.appendleft(job)
+        job.avoid, job.weight = failed, 0
+        heapq.heappush(self._queue, job)
         self._dispatch()
 
     def _hold(self, replica: Replica, fault: Limited) -> None:

@@ -48,13 +48,14 @@ class ServerSampler:
 
     Raises `Interrupted` when there is no server or none that serves the model."""
 
-    def __init__(self, path: str, name: str, model: ModelConfig, settings: SamplerConfig):
+    def __init__(
+        self, path: str, name: str, model: ModelConfig, settings: SamplerConfig, fleet: Fleet | None = None
+    ):
         self.name, self.config, self.settings = name, model, settings
         self.by_tokens = settings.endpoint == "completions"
         self.prompter = Prompter(load_tokenizer(path, model), model) if self.by_tokens else None
         self.folds = False
-        started = [start_server(path, name, settings)] if settings.serve else []
-        self.fleet = Fleet(started or [Server(url, settings) for url in settings.addresses()], name, settings)
+        self.fleet = fleet or Fleet(_servers(path, name, settings), name, settings)
         self.fleet.check()
 
     def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> list[Generation]:
@@ -201,6 +202,12 @@ class ServerSampler:
             self.folds = True
             return replace(ask, prompt={"messages": fold_system(messages)})
         return None
+
+
+def _servers(path: str, name: str, settings: SamplerConfig) -> list[Server]:
+    if settings.serve:
+        return [start_server(path, name, settings)]
+    return [Server(url, settings) for url in settings.addresses()]
 
 
 def _split(total: int, parts: int) -> list[int]:

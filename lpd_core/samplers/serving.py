@@ -28,7 +28,7 @@ def start_server(model: str, name: str, settings: SamplerConfig) -> Server:
     """The running server, once it lists its models. It ends with this process.
 
     Raises `UserError` when the command cannot be run or ends at once, `Interrupted` when it is not ready in time."""
-    port = _free_port()
+    port = free_port()
     command = command_of(settings.serve, model, name, port)
     keeper = subprocess.Popen(
         [sys.executable, "-m", "lpd_core.samplers.keeper", *command], stdin=subprocess.PIPE, cwd=PROJECT
@@ -61,7 +61,8 @@ def _end(keeper: subprocess.Popen) -> None:
         keeper.kill()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens at, for now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
