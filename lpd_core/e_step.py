@@ -17,7 +17,7 @@ from lpd_core.parts import Sampler, Scorer
 from lpd_core.prompts import Chat, Templates, critique_chat, opening, propose_chat, refine_chat
 from lpd_core.scoring import clean_principle, judge, judge_principle, principle_id, select
 from lpd_core.seeds import derive_seed
-from lpd_core.stage import Stage, Tables, TimedSampler, generation_record, work_in_chunks
+from lpd_core.stage import Stage, Tables, generation_record, open_sampler, work_in_chunks
 from lpd_core.store import corpora, results
 from lpd_core.types import Candidate, CandidateStatus, Draft, Example, Generation, Pair, SampleRequest
 
@@ -245,7 +245,7 @@ def mine(stage: Stage) -> None:
     if stage.parts.spread is not None:
         stage.parts.spread(stage, examples)
         return
-    sampler = TimedSampler(stage.parts.sampler(stage.model_in), stage.clock)
+    sampler = open_sampler(stage)
     discovery = Discovery(
         sampler, stage.parts.scorer, stage.templates, stage.config, stage.iteration, load_seeds(stage.config)
     )

@@ -18,7 +18,7 @@ from lpd_core.parts import Sampler
 from lpd_core.prompts import Templates, improve_chat, opening, principle_chat, refine_chat
 from lpd_core.scoring import clean_principle, normalise_principle
 from lpd_core.seeds import derive_seed
-from lpd_core.stage import Stage, Tables, TimedSampler, generation_record, work_in_chunks
+from lpd_core.stage import Stage, Tables, generation_record, open_sampler, work_in_chunks
 from lpd_core.store import corpora, results
 from lpd_core.types import Example, Generation, Pair, SampleRequest
 
@@ -81,7 +81,7 @@ def _cleaned(answer: Generation) -> Generation:
 
 def measure(stage: Stage) -> None:
     """Measure M_t (M_0 for iteration 0) on every held-out set, chunk by chunk."""
-    sampler = TimedSampler(stage.parts.sampler(stage.model_in), stage.clock)
+    sampler = open_sampler(stage)
     lists = [
         (
             corpora.assigned(stage.store, stage.run_id, 0, benchmark),

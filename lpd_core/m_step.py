@@ -18,7 +18,7 @@ from lpd_core.events import Measured
 from lpd_core.parts import Sampler
 from lpd_core.prompts import gold_row, refine_chat, training_row
 from lpd_core.seeds import derive_seed
-from lpd_core.stage import Stage, TimedSampler, model_of
+from lpd_core.stage import Stage, model_of, open_sampler
 from lpd_core.store import constitutions, corpora, lineages, results
 from lpd_core.types import Pair, SampleRequest, TrainingJob, TrainingRow, Trajectory
 
@@ -40,7 +40,7 @@ def _mined_rows(stage: Stage) -> list[dict[str, Any]]:
         own = {(t.prompt_id, t.sample): t.principle for t in mined}
         changed = [t for t in replaced if t.principle != own[t.prompt_id, t.sample]]
         kept = [t for t in replaced if t.principle == own[t.prompt_id, t.sample]]
-        sampler = TimedSampler(stage.parts.sampler(stage.model_in), stage.clock)
+        sampler = open_sampler(stage)
         replaced = kept + _rerefine(stage, sampler, changed)
     settings = stage.config.m_step
     named = settings.target == "staple"

@@ -7,17 +7,22 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from functools import partial
 from math import ceil
 from threading import Lock
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 from lpd_core.config import RunConfig, Sampling, resolve_path
-from lpd_core.events import Event, Progress, StageStarted
+from lpd_core.events import Event, Progress, ReplicaSeen, StageStarted
 from lpd_core.parts import Emit, Parts, Sampler
 from lpd_core.prompts import Templates
 from lpd_core.store import Store
 from lpd_core.store.run_folder import RunFolder
 from lpd_core.types import Generation, SampleRequest
+
+if TYPE_CHECKING:
+    from lpd_core.samplers.replica import Replica
 
 Item = TypeVar("Item")
 SAMPLED = ("sampling", "tokens", "prompt_tokens", "cached_tokens", "truncated", "overlong")
@@ -154,6 +159,38 @@ def generation_record(generation: Generation, kept: str) -> dict[str, Any]:
     raw = generation.text if generation.raw is None else generation.raw
     told = {"raw": raw if raw != kept else None, "error": generation.error, "truncated": generation.truncated}
     return record | {name: value for name, value in told.items() if value}
+
+
+def open_sampler(stage: Stage) -> TimedSampler:
+    """The sampler of the stage's weights, keeping time; where it is a fleet of servers, their state is told."""
+    sampler = stage.parts.sampler(stage.model_in)
+    fleet = getattr(sampler, "fleet", None)
+    if fleet is not None and len(fleet.replicas) > 1:
+        fleet.listener = partial(_tell_replicas, stage, {})
+    return TimedSampler(sampler, stage.clock)
+
+
+def _tell_replicas(stage: Stage, told: dict[str, ReplicaSeen], replicas: Sequence[Replica]) -> None:
+    """Emit what has changed of the servers since it was `told`; each process of a stage has its own count."""
+    index, count = stage.shard
+    for replica in replicas:
+        url = replica.server.url
+        seen = ReplicaSeen(
+            stage.iteration,
+            stage.name,
+            replica=f"{url} ({index})" if count > 1 else url,
+            node=urlsplit(url).hostname or "",
+            state="lost" if replica.lost else "working" if replica.in_flight else "idle",
+            pieces=replica.answered,
+            unit="requests",
+            tokens=replica.tokens,
+            seconds=round(replica.busy, 3),
+            lost=replica.failures,
+            redone=replica.redone,
+        )
+        if seen != told.get(url):
+            told[url] = seen
+            stage.emit(seen)
 
 
 class Stopwatch:

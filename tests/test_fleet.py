@@ -14,6 +14,7 @@ from lpd_core import jobs
 from lpd_core.config import parse_config
 from lpd_core.driver import drive
 from lpd_core.errors import ConfigError, Interrupted
+from lpd_core.events import ReplicaSeen
 from lpd_core.model_config import ModelConfig, SamplerConfig
 from lpd_core.samplers import server as client
 from lpd_core.samplers.openai import ServerSampler
@@ -67,7 +68,7 @@ def test_a_server_that_dies_in_mid_stage_and_comes_back_loses_nothing_and_works_
         asking.join()
     assert [g.text for g in made] == expected(asked(40, 5))
     assert len(back.bodies) > 5 and lost.lost == ""
-    assert lost.failures and lost.redone == lost.failures
+    assert lost.failures and sampler.fleet.replicas[0].redone
     assert sum(replica.answered for replica in sampler.fleet.replicas) == 200
     assert lost.tokens == 3 * lost.answered and lost.tokens_per_second > 0
 
@@ -169,6 +170,13 @@ def test_a_run_over_a_fleet_that_loses_a_server_ends_with_the_rows_of_a_single_o
     with serving(words) as (_, one), serving(dying) as (_, two), serving(words) as (_, three):
         settings = run_settings(scripted_settings, weights, one, urls=[two, three], chunks_at_once=4)
         together = run_inline(store, settings)
+    told = [e for _, e in together.events()[0] if isinstance(e, ReplicaSeen) and e.stage == "e_step"]
+    last = {event.replica: event for event in told}
+    assert set(last) == {one, two, three} and last[two].lost
+    assert "lost" in {event.state for event in told if event.replica == two}
+    assert last[one].redone + last[three].redone >= 1
+    assert sum(event.pieces for event in last.values()) == 16 + 2 * 64
+    assert all(event.tokens == 3 * event.pieces and event.unit == "requests" for event in last.values())
     assert together.state().status == "awaiting_review"
     rows = candidates(store, alone.run_id)
     assert len(rows) == 64 and rows == candidates(store, together.run_id)

@@ -26,6 +26,7 @@ from lpd_core.samplers.server import Body, Failure, Fault, Gone, Limited, NotSer
 
 log = logging.getLogger(__name__)
 FEWEST_FAILURES = 16  # requests that fail one after the other before all servers are given up
+TELL_SECONDS = 1.0
 SICK = 3  # requests that fail one after the other before one of several servers is left out
 
 
@@ -49,12 +50,13 @@ class Job:
 @dataclass(eq=False)
 class Fleet:
     """The servers that serve the model `name`. `ask` may be called from several threads at once; `concurrency` is the
-    most requests under way at each server."""
+    most requests under way at each server. While anybody asks, `listener` is shown the replicas every second or so."""
 
     servers: Sequence[Answering]
     name: str
     settings: SamplerConfig
     new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+    listener: Callable[[Sequence[Replica]], None] | None = None
     replicas: list[Replica] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -123,6 +125,16 @@ class Fleet:
         for replica in self.replicas:
             if replica.lost:
                 self._spawn(self._bring_back(replica))
+        if self.listener:
+            self._spawn(self._tell())
+
+    async def _tell(self) -> None:
+        try:
+            while True:
+                self.listener(self.replicas)
+                await asyncio.sleep(TELL_SECONDS)
+        finally:
+            self.listener(self.replicas)
 
     async def _close(self) -> None:
         tasks = list(self._tasks)
@@ -203,11 +215,11 @@ class Fleet:
         self._last_answer, self._failed_in_a_row, self._answered_body = self._loop.time(), 0, job.body
         replica.faults_in_a_row = replica.pauses = 0
         replica.answered += 1
+        replica.redone += job.avoid not in (None, replica)
         replica.tokens += answer.tokens
         self._finish(job, answer)
 
     def _take_fault(self, job: Job, replica: Replica, fault: Fault) -> None:
-        replica.failures += 1
         if isinstance(fault, Refused):
             self._refuse(job, str(fault))
         elif isinstance(fault, Limited):
@@ -242,7 +254,7 @@ class Fleet:
 
     def _again(self, job: Job, failed: Replica) -> None:
         """Ask again what a server failed, before everything else and rather of another."""
-        failed.redone += 1
+        failed.failures += 1
         job.avoid, job.weight = failed, 0
         heapq.heappush(self._queue, job)
         self._dispatch()

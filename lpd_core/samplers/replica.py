@@ -39,7 +39,8 @@ class Answering(Protocol):
 @dataclass(eq=False)
 class Replica:
     """A server of the fleet and how it fares. `lost` says why it is left out, empty while it is not; `busy` counts the
-    seconds in which it had a request under way; `redone` counts its failed tries that were asked again."""
+    seconds in which it had a request under way, `failures` its tries that had to be asked again, `redone` its answers to
+    what another server had failed."""
 
     server: Answering
     in_flight: int = 0
