@@ -15,8 +15,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -24,11 +24,12 @@ from typing import Any
 
 from lpd_core.assignment import Assignment, assign_prompts
 from lpd_core.config import PROJECT, RunConfig, config_digest, resolve_path
-from lpd_core.errors import UserError
+from lpd_core.errors import Interrupted, UserError
 from lpd_core.prompts import template_texts
 from lpd_core.scoring_config import ScoringConfig
 from lpd_core.store import RunFolder, RunState, Store, mirror
 from lpd_core.store import runs as run_table
+from lpd_core.store.locks import acquire
 from lpd_core.store.run_folder import storage
 
 LIBRARIES = (
@@ -47,6 +48,22 @@ def create_run(store: Store, config: RunConfig) -> RunFolder:
     """Import, assign and write a new run, ready to start. Nothing is left behind when any of it fails."""
     config = with_absolute_paths(config)
     assignment = assign_prompts(store, config)
+    with _creating(store):
+        return _write_run(store, config, assignment)
+
+
+@contextmanager
+def _creating(store: Store) -> Iterator[None]:
+    """One at a time: two servers on a home could find the same id free."""
+    with storage(f"lock {store.home}"):
+        lock = open(store.home / "create.lock", "a+", encoding="ascii")
+    with lock:
+        if not acquire(lock, seconds=60):
+            raise Interrupted(f"another process has been creating a run in {store.home} for 60 s; try again")
+        yield
+
+
+def _write_run(store: Store, config: RunConfig, assignment: Assignment) -> RunFolder:
     run_id = _new_id(store, config.name)
     draft = RunFolder(store.runs / f".{run_id}.{os.getpid()}")
     try:

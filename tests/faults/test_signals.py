@@ -57,6 +57,16 @@ def test_a_signal_in_every_stage_stops_the_run_and_a_resume_goes_on(store, whole
     assert compare(rows, snapshot(store.home)) == []
 
 
+def test_a_run_under_a_clock_that_goes_backwards_ends_with_the_same_rows(store, whole, monkeypatch):
+    settings, rows = whole
+    now = iter(range(2_000_000_000, 0, -1000))
+    monkeypatch.setattr("time.time", lambda: float(next(now)))
+    folder = jobs.create_run(store, parse_config(settings))
+    drive(store, folder.run_id, inline=True)
+    assert folder.state().status == "finished"
+    assert compare(rows, snapshot(store.home)) == []
+
+
 def test_the_stage_at_work_and_its_time_left_survive_a_clock_set_back():
     progress = RunProgress()
     progress.take(5000.0, StageStarted(1, "e_step", 10, "prompts"))
