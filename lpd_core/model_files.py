@@ -50,16 +50,20 @@ def model_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def parameter_count(folder: Path) -> int:
-    """How many numbers the weights of a checkpoint's folder are, from the heads of its safetensors files."""
+def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of every weight of a checkpoint's folder, by name, from the heads of its safetensors files."""
     from safetensors import safe_open
 
-    count = 0
+    shapes = {}
     for file in folder.glob("*.safetensors"):
         with safe_open(file, framework="numpy") as tensors:
-            for name in tensors.keys():  # noqa: SIM118 (not a mapping)
-                count += prod(tensors.get_slice(name).get_shape())
-    return count
+            shapes |= {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118 (not a mapping)
+    return shapes
+
+
+def parameter_count(folder: Path) -> int:
+    """How many numbers the weights of a checkpoint's folder are."""
+    return sum(map(prod, weight_shapes(folder).values()))
 
 
 def last_whole_checkpoint(work_dir: Path) -> Path | None:

@@ -17,6 +17,7 @@ from lpd_core.data_checks import check_data
 from lpd_core.e_step import load_seeds
 from lpd_core.errors import UserError
 from lpd_core.findings import Finding, Preflight
+from lpd_core.memory import check_memory
 from lpd_core.parts import SCRIPTS
 from lpd_core.prompts import (
     Templates,
@@ -39,8 +40,9 @@ CHECKPOINTS_HELD = 4
 """Weights, their two AdamW moments and the checkpoint being written, all float32, during an M-step."""
 
 
-def check_run(store: Store, config: RunConfig) -> Preflight:
-    """Check a configuration against this machine, its data and its model."""
+def check_run(store: Store, config: RunConfig, probe: int = 0) -> Preflight:
+    """Check a configuration against this machine, its data and its model. Where nothing stands in the way, `probe`
+    prompts are sent through one iteration to tell time and memory (see `lpd_core.probe`)."""
     report = Preflight()
     pools = check_data(report, store, config)
     templates = report.guard(load_templates, config.prompts)
@@ -53,6 +55,8 @@ def check_run(store: Store, config: RunConfig) -> Preflight:
     _check_judge(report, config)
     _check_storage(report, store, config)
     _estimate(report, store, config, pools)
+    if probe and not report.errors:
+        report.guard(_time, report, store, config, pools, probe)
     return report
 
 
@@ -240,16 +244,7 @@ def _check_storage(report: Preflight, store: Store, config: RunConfig) -> None:
             f"{home} has {free / 1e9:.2f} GB free, the run needs about {needed / 1e9:.2f} GB",
             "free some space or move $LPD_HOME",
         )
-    import psutil
-
-    memory = weights * CHECKPOINTS_HELD * config.m_step.processes
-    available = psutil.virtual_memory().available
-    report.facts["memory"] = {"needed_bytes": memory, "available_bytes": available}
-    if memory > available and config.model.device in ("auto", "cpu"):
-        report.warn(
-            f"training needs about {memory / 1e9:.1f} GB, {available / 1e9:.1f} GB are available",
-            "use LoRA (m_step.lora_rank), a smaller model, or a GPU",
-        )
+    check_memory(report, config, home)
 
 
 def _weight_bytes(config: RunConfig) -> int:
@@ -262,15 +257,30 @@ def _weight_bytes(config: RunConfig) -> int:
     return 4 * parameter_count(path)
 
 
+def _time(
+    report: Preflight, store: Store, config: RunConfig, pools: Mapping[str, list[Example]], probe: int
+) -> None:
+    from lpd_core.probe import run_probe
+
+    report.facts["probe"] = run_probe(config, pools["train"], store.home, probe).facts(
+        config, *_amounts(config, pools)
+    )
+
+
+def _amounts(config: RunConfig, pools: Mapping[str, list[Example]]) -> tuple[int, int]:
+    """How many prompts are mined over all iterations, and how many are held out."""
+    sizes = config.data.prompts_per_iteration or [0]
+    mined = sum(sizes[min(t, len(sizes) - 1)] for t in range(config.iterations))
+    held = sum(min(len(pool), config.data.heldout_limit) for name, pool in pools.items() if name != "train")
+    return min(mined, len(pools.get("train", []))), held
+
+
 def _estimate(report: Preflight, store: Store, config: RunConfig, pools: Mapping[str, list[Example]]) -> None:
     """Generations and the most tokens they may take, for the whole run."""
     settings = config.e_step
     each = settings.propose.max_tokens + settings.refine.max_tokens
     each += settings.critique.max_tokens if settings.use_critique else 0
-    sizes = config.data.prompts_per_iteration or [0]
-    mined = sum(sizes[min(t, len(sizes) - 1)] for t in range(config.iterations))
-    mined = min(mined, len(pools.get("train", [])))
-    held = sum(min(len(pool), config.data.heldout_limit) for name, pool in pools.items() if name != "train")
+    mined, held = _amounts(config, pools)
     chain = (
         config.evaluate.draft.max_tokens
         + config.evaluate.principle.max_tokens

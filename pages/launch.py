@@ -47,7 +47,8 @@ TITLES = {
 }
 SOURCES = ("Preset", "Earlier run", "TOML")
 COLUMNS = 3
-PROBE = {"iterations": 1, "data.prompts_per_iteration": [8], "data.heldout_limit": 8}
+PROBED = 8
+PROBE_SECONDS = 1800.0
 
 
 def show_start() -> None:
@@ -217,16 +218,32 @@ def show_checks(config: RunConfig) -> None:
 
 
 def show_probe(config: RunConfig) -> None:
-    """How to find out how long a run takes where no earlier run can tell."""
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(
-            "How long it takes is not known: no earlier run used this model in this way here. A probe of 8 prompts "
-            "measures it."
+    """How to find out how long a run takes where no earlier run can tell: some prompts are timed."""
+    text = to_toml(config)
+    if st.session_state.get("launch.timed") != text:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown("How long it takes is not known: no earlier run used this model in this way here.")
+            if st.button(f"Time it with {PROBED} prompts", key="launch.probe"):
+                st.session_state["launch.timed"] = text
+                st.rerun()
+        return
+    asked = inquiries.ask(
+        "launch.probe",
+        ["check", "--config", "{run.toml}", "--probe", str(PROBED)],
+        seconds=PROBE_SECONDS,
+        files={"run.toml": text},
+    )
+    answer = asked.poll()
+    if answer is None:
+        inquiries.show_waiting(
+            asked, f"Sending {PROBED} prompts through one iteration; nothing of it is kept"
         )
-        probe = {**PROBE, "name": f"{config.name[:70]} probe"}
-        st.button(
-            "Make this a probe", on_click=choices.change, args=(probe,), type="tertiary", key="launch.probe"
-        )
+        return
+    problems = [f["what"] for f in (answer.value or {}).get("findings", ()) if f["level"] == "error"]
+    if answer.error or problems:
+        st.error(preflight.failure(answer.error or "; ".join(problems)))
+    else:
+        preflight.show_probed(answer.value["facts"]["probe"])
 
 
 def show_go(config: RunConfig, findings: list[dict[str, str]]) -> None:

@@ -12,13 +12,13 @@ LAYERS = {
     1: "config model_config data_config scoring_config ray_config findings events",
     2: "settings svg prompts scoring constitution metrics statistics length_control parts model_files progress support tree",
     3: "samplers linkage reciprocal hierarchy clustering similar keywords layout embedding label_mask training "
-    "workload trained_model launch training_worker weighted_sft corpus store judge scorers ifeval",
+    "workload trained_model launch training_worker weighted_sft memory corpus store judge scorers ifeval",
     4: "model_card model_export measures judgements mt_bench alpaca_eval benchmark_results "
     "measuring_text pair_exports report_document "
     "stage e_step cluster_step m_step evaluate gate focus curation exports report transcripts assignment data_checks",
     5: "loop",
-    6: "inquiry rates build on_ray execution driver jobs preflight sampler_checks invariants rescore upkeep resident queue "
-    "housekeeping lines measuring benchmarks",
+    6: "inquiry rates probe build on_ray execution driver jobs preflight sampler_checks invariants rescore upkeep "
+    "resident queue housekeeping lines measuring benchmarks",
     7: "cli __main__",
 }
 RANK = {name: rank for rank, names in LAYERS.items() for name in names.split()}

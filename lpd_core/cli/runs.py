@@ -176,15 +176,22 @@ def check(
     config: ConfigFile = None,
     set_: Settings = None,
     run_id: Annotated[Optional[str], typer.Option("--run", help="Prove the invariants of this run.")] = None,  # noqa: UP045
+    probe: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Send this many prompts through one iteration and time it; nothing is kept."
+        ),
+    ] = 0,
     json_: Json = False,
 ) -> None:
-    """Before a run: everything that can be known before the first token. With --run: the run's invariants."""
+    """Before a run: everything that can be known before the first token; with --probe 8, its time and memory from
+    some prompts, too. With --run: the run's invariants."""
     if run_id is not None:
         _check_invariants(run_id, json_)
         return
     from lpd_core.preflight import check_run
 
-    found = check_run(Store(), configure(preset, config, set_))
+    found = check_run(Store(), configure(preset, config, set_), probe)
     lines = [f"{f.level}: {f.what}{': ' + f.mend if f.mend else ''}" for f in found.findings]
     lines += [
         f"{name}: {value}"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lpd_core import machine
 from lpd_core.config import RunConfig
+from lpd_core.memory import BYTES
 from lpd_core.model_files import parameter_count
 from lpd_core.resident.place import Place
 from lpd_core.stage import model_of
@@ -17,7 +18,6 @@ from lpd_core.store import RunFolder, Store
 PROCESS_BYTES = 700 * 2**20
 """What the process takes with torch and transformers loaded, measured: 570 MiB, and some room."""
 SPARE = 1.25  # of the weights: activations and the cache of one chat
-BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,13 @@ import streamlit as st
 from pages.components.cards import duration, size
 from pages.components.text import clip, plain, show_text, show_tokens
 
+STAGES = {
+    "e_step": "E-steps",
+    "cluster": "clustering",
+    "m_step": "M-steps",
+    "evaluate": "evaluation",
+    "starting": "starting stages",
+}
 SAID = 600
 """Signs shown of a finding."""
 CHATS = {
@@ -53,7 +60,8 @@ def show_facts(facts: Mapping[str, Any]) -> None:
     cells[3].metric(
         "Memory to train",
         size(memory["needed_bytes"]) if memory and memory["needed_bytes"] else "–",
-        help=f"Weights, gradients and optimiser state in float32; {size(memory['available_bytes'])} are available."
+        help=f"Weights, gradients and optimiser state beside activations; sampling takes {size(memory['sampling_bytes'])}. "
+        f"{size(memory['available_bytes'])} are there on {memory['place']}."
         if memory
         else "Not known before the errors are mended.",
     )
@@ -77,14 +85,27 @@ def show_time(time: Mapping[str, Any] | None) -> bool:
     """How long the run will take, from earlier runs; False where none can tell."""
     if not time or not time.get("runs"):
         return False
-    stages = {"e_step": "E-steps", "cluster": "clustering", "m_step": "M-steps", "evaluate": "evaluation"}
-    parts = ", ".join(f"{stages[name]} {duration(seconds)}" for name, seconds in time["stages"].items())
     runs = "1 earlier run" if time["runs"] == 1 else f"{time['runs']} earlier runs"
     st.markdown(
-        f"**About {duration(time['seconds'])}** ({parts}), from the rates of {time['iterations']} "
+        f"**About {duration(time['seconds'])}** ({_parts(time['stages'])}), from the rates of {time['iterations']} "
         f"iterations of {runs} with this model and sampler on this machine."
     )
     return True
+
+
+def show_probed(found: Mapping[str, Any]) -> None:
+    """What a probe measured: time, tokens, memory."""
+    gpu = found["peak_gpu_memory_bytes"]
+    peak = size(found["peak_memory_bytes"]) + (f" and {size(gpu)} of the GPUs" if gpu else "")
+    st.markdown(
+        f"**About {duration(found['seconds'])}** ({_parts(found['stages'])}) and {short(found['tokens'])} sampled "
+        f"tokens, from {found['prompts']} prompts at {found['tokens_per_second']:,.0f} tokens/s; all processes together "
+        f"held {peak} of memory at most. Larger batches may be faster."
+    )
+
+
+def _parts(stages: Mapping[str, float]) -> str:
+    return ", ".join(f"{STAGES[name]} {duration(seconds)}" for name, seconds in stages.items())
 
 
 def show_examples(facts: Mapping[str, Any]) -> None:

@@ -266,3 +266,15 @@ def test_the_demo_preset_is_what_an_empty_form_starts_from(home):
     app = open_page("launch")
     assert field(app, "name").value == load_config("demo").name
     assert address_of(app, "preset") == "demo"
+
+
+def test_some_prompts_are_timed_by_click_where_no_run_tells_the_time(home):
+    app = open_page("launch", preset="smoke")
+    checked(app)
+    app.button(key="launch.probe").click().run()
+    give_up = time.monotonic() + 120
+    while "About" not in words(app) and not app.error and time.monotonic() < give_up:
+        time.sleep(0.5)
+        app.run()
+    assert "from 8 prompts" in words(app) and "sampled tokens" in words(app)
+    assert not list(home.glob("runs/*")) and not list(home.glob("probe-*"))
