@@ -50,7 +50,8 @@ class Job:
 @dataclass(eq=False)
 class Fleet:
     """The servers that serve the model `name`. `ask` may be called from several threads at once; `concurrency` is the
-    most requests under way at each server. While anybody asks, `listener` is shown the replicas every second or so."""
+    most requests under way at each server. While anybody asks, `listener` is shown the replicas every second or
+    so, and whenever one is lost or back."""
 
     servers: Sequence[Answering]
     name: str
@@ -125,15 +126,18 @@ class Fleet:
         for replica in self.replicas:
             if replica.lost:
                 self._spawn(self._bring_back(replica))
-        if self.listener:
-            self._spawn(self._tell())
+        self._spawn(self._tell())
 
     async def _tell(self) -> None:
         try:
             while True:
-                self.listener(self.replicas)
+                self._show()
                 await asyncio.sleep(TELL_SECONDS)
         finally:
+            self._show()
+
+    def _show(self) -> None:
+        if self.listener:
             self.listener(self.replicas)
 
     async def _close(self) -> None:
@@ -275,6 +279,7 @@ class Fleet:
         if not replica.lost:
             replica.lost = str(reason)
             log.warning("a server is left out until it is back: %s", reason)
+            self._show()
             self._spawn(self._bring_back(replica))
         self._check_patience(replica)
 
@@ -294,6 +299,7 @@ class Fleet:
             else:
                 replica.lost, replica.faults_in_a_row = "", 0
                 log.warning("the server at %s is back", replica.server.url)
+                self._show()
                 self._dispatch()
 
     def _check_patience(self, failed: Replica) -> None:
