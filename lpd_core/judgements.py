@@ -19,6 +19,7 @@ from lpd_core.judge import (
     PairSummary,
     Question,
     pairwise_judgements,
+    summarise_outcomes,
     summarise_pairs,
 )
 from lpd_core.measures import logistic_weights
@@ -44,6 +45,20 @@ class Judged:
     pairings: tuple[Pairing, ...]
     judgements: tuple[PairJudgement, ...]
     summary: PairSummary
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A judged comparison as it is kept: the iteration of side a, what was compared, side b, who judged, the digest of the
+    judge's prompts, and the pairs' summary. `prompt_ids` lead to the pairs."""
+
+    iteration: int
+    name: str
+    against: str
+    judge: str
+    prompts_digest: str
+    summary: PairSummary
+    prompt_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,3 +194,24 @@ def keep(
             }
         )
     evaluating.keep_measured(store, folder, iteration, "judged", rows)
+
+
+def kept_comparisons(store: Store, run_id: str) -> list[Kept]:
+    """The judged comparisons of a run, summed up anew from the kept pairs."""
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for row in evaluating.judged_rows(store, run_id):
+        told = row["verdict"]
+        name = (row["iteration"], row["benchmark"], told["against"], row["system"], told["prompts"])
+        groups.setdefault(name, []).append(row)
+    return [
+        Kept(
+            iteration,
+            benchmark.removeprefix("judge:"),
+            against,
+            system.removeprefix("judge:"),
+            digest,
+            summarise_outcomes([(row["verdict"]["forward"], row["verdict"]["backward"]) for row in rows]),
+            tuple(row["prompt_id"] for row in rows),
+        )
+        for (iteration, benchmark, against, system, digest), rows in groups.items()
+    ]

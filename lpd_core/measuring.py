@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lpd_core import benchmarks, judgements, measures
+from lpd_core.agreement import judge_and_people
 from lpd_core.build import build_embedder, build_judge
 from lpd_core.config import RunConfig, override
 from lpd_core.errors import UserError
@@ -70,6 +71,7 @@ def measure_run(
     if wanted.judge:
         judge = build_judge(config, store.cache)
         told["judged"] = judge_run(store, folder, config, judge, best, wanted, tell)
+    told["agreement"] = [asdict(each) for each in judge_and_people(store, folder.run_id)]
     bench = benchmarks.Bench(store, folder, config, best, tell)
     if wanted.ifeval is not None:
         told["ifeval"] = benchmarks.run_ifeval(bench, wanted.ifeval)

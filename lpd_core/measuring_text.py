@@ -24,6 +24,8 @@ def tables(found: Mapping[str, Any]) -> list[Table | str]:
             (f"judged by {judged['judge']}, prompts {judged['prompts_digest']}", _pairs(judged["pairs"]))
         )
         parts.append(("principles by the judge", _followed(judged["entries"])))
+    if found.get("agreement"):
+        parts.append(("judge against blind votes of people", agreement_rows(found["agreement"])))
     parts += benchmark_tables(found)
     parts.append(
         "Intervals are 95 %: Wilson's for shares, bootstrap over prompts for means, Wald's for regression weights. Win "
@@ -49,8 +51,8 @@ def benchmark_tables(found: Mapping[str, Any]) -> list[Table]:
 
 
 def figure(value: Mapping[str, float], places: int = 3) -> str:
-    """A mean over its interval; a dash where n is 0."""
-    if not value["n"]:
+    """A mean over its interval; a dash where n is 0 or there is no mean."""
+    if not value["n"] or value["mean"] != value["mean"]:
         return "-"
     return f"{value['mean']:.{places}f}\n[{value['low']:.{places}f}, {value['high']:.{places}f}]"
 
@@ -193,6 +195,27 @@ def _lengths(row: Mapping[str, Any]) -> str:
     if row["mean_length"] is None:
         return "-"
     return f"{row['mean_length']:.0f} against {row['reference_length']:.0f}"
+
+
+def agreement_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """The table of a judge beside people: a row a comparison and judge."""
+    return [
+        {
+            "comparison": f"M_{row['iteration']} y2 over {row['against']}",
+            "judge": row["judge"],
+            "kappa": figure(row["kappa"]),
+            "n votes": str(row["kappa"]["n"]),
+            "kappa, decided by both": figure(row["decided"]),
+            "n decided": str(row["decided"]["n"]),
+            "same outcome": figure(row["same"]),
+            "prompts": str(row["prompts"]),
+            "voters": str(row["voters"]),
+            "ties of people": str(row["people_ties"]),
+            "ties of the judge": str(row["judge_ties"]),
+            "votes without a verdict": str(row["unjudged"]),
+        }
+        for row in rows
+    ]
 
 
 def _accuracies(systems: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -1,21 +1,18 @@
-"""A run's report as one document: sections of texts, tables and charts, drawn as one HTML file or as Markdown.
-
-The HTML has no script and loads nothing. Every text of a model or a person is escaped, never markup.
-"""
+"""A run's report as one document, from its stored rows: setting, measures, constitution with lineage, examples, edits,
+manifest."""
 
 from __future__ import annotations
 
-import html
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from lpd_core import measures, svg
 from lpd_core.config import to_toml
-from lpd_core.constitution.markdown import escape
+from lpd_core.document import Section, figure
 from lpd_core.metrics import MEASURES
 from lpd_core.report import heldout_rows, iteration_rows, run_report
+from lpd_core.report_measured import measured_sections
 from lpd_core.store import Store, constitutions, evaluating, lineages
 from lpd_core.types import Interval
 
@@ -24,17 +21,6 @@ FEWEST = 5
 """Candidates below which a principle's effect is not drawn: its interval would say nothing."""
 CHARTED = {"draft": "f(y1)", "response": "f(y2)"}
 INTERVALS = "Means over n prompts with 95 % bootstrap intervals, shares with Wilson's."
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A heading, what it says, a chart as SVG ("" for none) and a table's rows. `source` is shown as it is written."""
-
-    title: str
-    text: str = ""
-    chart: str = ""
-    rows: Sequence[Mapping[str, Any]] = ()
-    source: str = ""
 
 
 def run_document(store: Store, run_id: str) -> list[Section]:
@@ -50,7 +36,7 @@ def run_document(store: Store, run_id: str) -> list[Section]:
     sections += [_heldout(report, name) for name in report["heldout"]]
     sections.append(Section("Mined prompts", rows=iteration_rows(report)))
     sections += _steps(store, report)
-    sections += _judged(store, run_id)
+    sections += measured_sections(store, run_id)
     sections += _constitutions(store, report)
     if best is not None:
         sections += [_strengths(store, run_id, best), _examples(store, run_id, best)]
@@ -94,22 +80,6 @@ def _steps(store: Store, report: Mapping[str, Any]) -> list[Section]:
             Section(f"Step by step: {name}", "Win rates by f, a tie half; 0.5 is parity.", chart, rows)
         )
     return sections
-
-
-def _judged(store: Store, run_id: str) -> list[Section]:
-    rows = [
-        {
-            "iteration": row["iteration"],
-            "comparison": row["benchmark"].removeprefix("judge:"),
-            "judge": row["system"].removeprefix("judge:"),
-            "pairs": row["pairs"],
-            "unjudged": row["unjudged"],
-            "win rate": "-" if row["win_rate"] is None else f"{row['win_rate']:.3f}",
-        }
-        for row in evaluating.judged_rows(store, run_id)
-    ]
-    told = "Both orders of each pair; a verdict that was not given is counted, never guessed."
-    return [Section("Judged", told, rows=rows)] if rows else []
 
 
 def _constitutions(store: Store, report: Mapping[str, Any]) -> list[Section]:
@@ -175,6 +145,7 @@ def _strengths(store: Store, run_id: str, best: int) -> Section:
 def _examples(store: Store, run_id: str, best: int) -> Section:
     rows = [
         {
+            "prompt id": row["prompt_id"],
             "prompt": "\n\n".join(f"{m['role']}: {m['content']}" for m in row["messages"]),
             "y1": row["draft"],
             "z": row["principle"],
@@ -186,78 +157,3 @@ def _examples(store: Store, run_id: str, best: int) -> Section:
         for row in evaluating.heldout_answers(store, run_id, best, "test", EXAMPLES)
     ]
     return Section(f"Examples: the first {len(rows)} held-out test prompts, M_{best}", rows=rows)
-
-
-def figure(value: Interval) -> str:
-    """A mean with its interval, or a dash where n is 0."""
-    return f"{value.mean:.3f} [{value.low:.3f}, {value.high:.3f}]" if value.n else "-"
-
-
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #1d2129;
-  background: #fff }
-h1, h2 { font-weight: 600 } table { border-collapse: collapse; margin: 1rem 0; font-size: 13px }
-th, td { text-align: left; vertical-align: top; padding: .35rem .7rem; border-bottom: 1px solid #dfe3e8 }
-th { background: #f4f6f8 } td { white-space: pre-wrap; overflow-wrap: anywhere; min-width: 3rem }
-.wide { overflow-x: auto } pre { background: #f4f6f8; padding: .8rem; overflow-x: auto; font-size: 12px }
-"""
-
-
-def to_html(sections: Sequence[Section]) -> str:
-    """The document as one HTML file."""
-    parts = [_section_html(section, "h2" if n else "h1") for n, section in enumerate(sections)]
-    title = _e(sections[0].title) if sections else "Report"
-    policy = "default-src 'none'; style-src 'unsafe-inline'"
-    return (
-        f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        f"<meta name='viewport' content='width=device-width'><title>{title}</title><style>{STYLE}</style></head>"
-        f"<body>{''.join(parts)}</body></html>\n"
-    )
-
-
-def _section_html(section: Section, level: str) -> str:
-    parts = [f"<{level}>{_e(section.title)}</{level}>"]
-    parts += [f"<p>{_e(section.text)}</p>"] if section.text else []
-    parts += [section.chart] if section.chart else []
-    parts += [_table_html(section.rows)] if section.rows else []
-    parts += [f"<pre>{_e(section.source)}</pre>"] if section.source else []
-    return "".join(parts)
-
-
-def _table_html(rows: Sequence[Mapping[str, Any]]) -> str:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    head = "".join(f"<th>{_e(name)}</th>" for name in names)
-    body = "".join(
-        "<tr>" + "".join(f"<td dir='auto'>{_e(row.get(name))}</td>" for name in names) + "</tr>"
-        for row in rows
-    )
-    return f"<div class='wide'><table><tr>{head}</tr>{body}</table></div>"
-
-
-def _e(value: Any) -> str:
-    return html.escape("" if value is None else str(value))
-
-
-def to_markdown(sections: Sequence[Section]) -> str:
-    """The document as Markdown, without its charts, whose numbers stand in the tables."""
-    parts = []
-    for n, section in enumerate(sections):
-        parts += [f"{'##' if n else '#'} {escape(section.title)}", ""]
-        parts += [escape(section.text), ""] if section.text else []
-        parts += [*_table_markdown(section.rows), ""] if section.rows else []
-        parts += [*(f"    {line}" for line in section.source.splitlines()), ""] if section.source else []
-    return "\n".join(parts)
-
-
-def _table_markdown(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    lines = [_line(names), "|" + " --- |" * len(names)]
-    return [*lines, *(_line([row.get(name) for name in names]) for row in rows)]
-
-
-def _line(cells: Sequence[Any]) -> str:
-    texts = [
-        "" if cell is None else escape(str(cell)).replace("\\|", "|").replace("|", "\\|") for cell in cells
-    ]
-    return "| " + " | ".join(texts) + " |"

@@ -85,16 +85,25 @@ def kappa(a: Sequence[Hashable], b: Sequence[Hashable]) -> float:
 
 
 def kappa_interval(
-    a: Sequence[Hashable], b: Sequence[Hashable], resamples: int = 1000, seed: int = 0
+    a: Sequence[Hashable],
+    b: Sequence[Hashable],
+    resamples: int = 1000,
+    seed: int = 0,
+    groups: Sequence[Hashable] | None = None,
 ) -> Interval:
-    """Kappa with its 95 % percentile bootstrap interval over items; resamples without a kappa are left out."""
+    """Kappa with its 95 % percentile bootstrap interval over items, or over `groups` of items that belong together (several
+    votes on one prompt); resamples without a kappa are left out. n counts items."""
     import numpy as np
 
     value = kappa(a, b)
+    places: dict[Hashable, list[int]] = {}
+    for place, group in enumerate(groups if groups is not None else range(len(a))):
+        places.setdefault(group, []).append(place)
+    whole = list(places.values())
     generator = np.random.default_rng(seed)
     drawn = []
     for _ in range(resamples if value == value else 0):
-        picks = generator.integers(0, len(a), len(a)).tolist()
+        picks = [i for g in generator.integers(0, len(whole), len(whole)).tolist() for i in whole[g]]
         drawn.append(kappa([a[i] for i in picks], [b[i] for i in picks]))
     kept = [each for each in drawn if each == each]
     low, high = np.percentile(kept, [2.5, 97.5]) if kept else (float("nan"), float("nan"))

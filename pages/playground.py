@@ -174,7 +174,8 @@ def show_progress(run_id: str, pair: tuple[System, System]) -> None:
     done = sum(tally.n for tally in mine)
     st.caption(
         f"Iteration {pair[0].iteration} against the {system_name(pair[1])}: {done:,} votes of yours, {total:,} "
-        "held-out prompts answered by both. Which side is which is drawn anew for each prompt."
+        "held-out prompts answered by both. Which side is which is drawn anew for each prompt; those that a judge has "
+        "compared come first."
     )
 
 

@@ -10,11 +10,12 @@ from conftest import PROJECT
 LAYERS = {
     0: "types errors seeds machine logs",
     1: "config model_config data_config scoring_config ray_config findings events",
-    2: "settings svg prompts scoring constitution metrics statistics length_control parts model_files progress support tree",
+    2: "settings svg prompts scoring constitution metrics statistics length_control document parts model_files progress "
+    "support tree",
     3: "samplers linkage reciprocal hierarchy clustering similar keywords layout embedding label_mask training "
     "workload trained_model launch training_worker weighted_sft memory corpus store judge scorers ifeval",
-    4: "model_card model_export measures judgements mt_bench alpaca_eval benchmark_results "
-    "measuring_text pair_exports report_document "
+    4: "model_card model_export measures judgements mt_bench alpaca_eval benchmark_results agreement "
+    "measuring_text pair_exports report_document report_measured "
     "stage e_step cluster_step m_step evaluate gate focus curation exports report transcripts assignment data_checks",
     5: "loop",
     6: "inquiry rates probe build on_ray execution driver jobs preflight sampler_checks invariants rescore upkeep "

@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 
 from lpd_core.errors import UserError
 from lpd_core.metrics import wilson
-from lpd_core.store import Store, corpora, votes
+from lpd_core.store import Store, corpora, evaluating, votes
 from lpd_core.store.votes import Ballot, System
 
 BASE, TRAINED = System(0), System(2)
@@ -108,3 +108,20 @@ def test_heldout_prompts_are_found_by_their_words(store, scripted_settings):
     found = corpora.heldout_like(store, run, "NUMBER 101 ", 100)
     assert [row["messages"][-1]["content"].split()[6] for row in found] == ["101"]
     assert len(corpora.heldout_like(store, run, "", 3)) == 3
+
+
+def test_prompts_that_a_judge_has_compared_are_voted_on_first(store, scripted_settings):
+    folder = run_inline(store, {**scripted_settings, "iterations": 1})
+    pair = (System(1), System(0, "y1"))
+    judged = [row["prompt_id"] for row in evaluating.heldout_answers(store, folder.run_id, 1, "test", 2)]
+    rows = [
+        {"prompt_id": each, "system": "judge:j", "benchmark": "judge:M_1 over M_0", "verdict": "{}"}
+        for each in judged
+    ]
+    evaluating.keep_measured(store, folder, 1, "judged", rows)
+    seen = []
+    for _ in range(3):
+        found = votes.next_ballot(store, folder.run_id, pair, "ada")
+        seen.append(found.prompt_id)
+        votes.record(store, found, "ada", "a")
+    assert set(seen[:2]) == set(judged) and seen[2] not in judged

@@ -52,7 +52,8 @@ def report(
     json_: Json = False,
 ) -> None:
     """The run's report as one HTML file that loads nothing."""
-    from lpd_core.report_document import run_document, to_html
+    from lpd_core.document import to_html
+    from lpd_core.report_document import run_document
     from lpd_core.store.run_folder import write_text
 
     store = Store()

@@ -129,7 +129,8 @@ def report(
     if html is None and markdown is None:
         print_report(store, run_id, json_)
         return
-    from lpd_core.report_document import run_document, to_html, to_markdown
+    from lpd_core.document import to_html, to_markdown
+    from lpd_core.report_document import run_document
     from lpd_core.store.run_folder import write_text
 
     sections = run_document(store, run_id)

@@ -71,35 +71,53 @@ def measured_rows(store: Store, run_id: str, benchmark: str, limit: int = 100_00
            order by e.iteration, e.system, e.prompt_id, e.sample, e.score is not null, e.eval_id limit ?""",
         [run_id, benchmark, limit],
     )
-    found = [{**row, "verdict": json.loads(row["verdict"] or "{}")} for row in rows]
-    return list(
-        {
-            (*map(row["verdict"].get, ("judge", "prompts")), *map(row.get, IDENTITY)): row for row in found
-        }.values()
-    )
+    return _last_of_each([{**row, "verdict": json.loads(row["verdict"] or "{}")} for row in rows])
 
 
-def judged_rows(store: Store, run_id: str) -> list[dict[str, Any]]:
-    """The kept judged measurements of a run, counted: iteration, benchmark, judge, pairs, mean share, unjudged."""
-    return store.database.query(
-        """select iteration, benchmark, system, count(*) pairs, avg(score) win_rate,
-                  count(*) filter (where score is null) unjudged
-           from evaluations where run_id = ? and benchmark like 'judge:%'
-           group by all order by iteration, benchmark, system limit 200""",
-        [run_id],
+def judged_rows(store: Store, run_id: str, limit: int = 200_000) -> list[dict[str, Any]]:
+    """The kept judged pairs of a run without their texts, `verdict` decoded, by iteration, comparison (`benchmark`), judge
+    (`system`) and prompt; of a pair judged again by the same prompts of the judge the later row stands, and one with a
+    verdict before one without."""
+    rows = store.database.query(
+        """select iteration, benchmark, system, prompt_id, sample, score, verdict from evaluations
+           where run_id = ? and benchmark like 'judge:%'
+           order by iteration, benchmark, system, prompt_id, score is not null, eval_id limit ?""",
+        [run_id, limit],
     )
+    return _last_of_each([{**row, "verdict": json.loads(row["verdict"])} for row in rows])
+
+
+def judged_page(
+    store: Store, run_id: str, iteration: int, benchmark: str, system: str, limit: int, offset: int = 0
+) -> list[dict[str, Any]]:
+    """The pairs of one judged comparison with their texts, a page of them: prompt id, the prompt's last turn, both answers
+    (a, b), share won and both orders' outcomes; `total` of them in all."""
+    rows = store.database.query(
+        """select e.prompt_id, any_value(p.messages->-1->>'content') prompt, any_value(e.response) a, any_value(e.draft) b,
+                  arg_max(e.score, (e.score is not null, e.eval_id)) score,
+                  arg_max(e.verdict, (e.score is not null, e.eval_id)) verdict, count(*) over () total
+           from evaluations e left join prompts p using (prompt_id)
+           where e.run_id = ? and e.iteration = ? and e.benchmark = ? and e.system = ?
+           group by e.prompt_id order by e.prompt_id limit ? offset ?""",
+        [run_id, iteration, benchmark, system, limit, offset],
+    )
+    return [{**row, "verdict": json.loads(row["verdict"])} for row in rows]
+
+
+def _last_of_each(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of rows that measure the same by the same judge and prompts, the last."""
+    kept = {}
+    for row in rows:
+        name = (*map(row["verdict"].get, ("judge", "prompts")), row.get("benchmark"), *map(row.get, IDENTITY))
+        kept[name] = dict(row)
+    return list(kept.values())
 
 
 def pair_verdicts(store: Store, run_id: str, iteration: int) -> list[dict[str, Any]]:
     """The kept judgements of an iteration's y2 against the base model's y1: prompt, benchmark, judge and both orders'
     outcomes ("a", "b", "tie" or None; a is M_t)."""
-    rows = store.database.query(
-        """select prompt_id, benchmark, system, score, verdict from evaluations
-           where run_id = ? and iteration = ? and benchmark like 'judge:%' order by benchmark, system, prompt_id""",
-        [run_id, iteration],
-    )
-    found = [{**row, **json.loads(row.pop("verdict"))} for row in rows]
-    return [row for row in found if row["against"] == "M_0 y1"]
+    found = [{**row, **row["verdict"]} for row in judged_rows(store, run_id)]
+    return [row for row in found if row["iteration"] == iteration and row["against"] == "M_0 y1"]
 
 
 def final_scores(store: Store, run_id: str, benchmark: str) -> list[dict[str, Any]]:

@@ -128,6 +128,26 @@ def tallies(store: Store, run_id: str) -> list[Tally]:
     ]
 
 
+def on_stored_answers(store: Store, run_id: str, limit: int = 100_000) -> list[dict[str, Any]]:
+    """The votes on stored held-out answers, without texts: voter, prompt_id, verdict, and both sides as `System`. Answers
+    that were generated for a vote are left out: no judge has seen them."""
+    rows = store.database.query(
+        """select voter, prompt_id, verdict, iteration_a, answer_a, iteration_b, answer_b from votes
+           where run_id = ? and settings->>'source' = 'heldout' order by "at", vote_id limit ?""",
+        [run_id, limit],
+    )
+    return [
+        {
+            "voter": row["voter"],
+            "prompt_id": row["prompt_id"],
+            "verdict": row["verdict"],
+            "a": System(row["iteration_a"], row["answer_a"]),
+            "b": System(row["iteration_b"], row["answer_b"]),
+        }
+        for row in rows
+    ]
+
+
 def listed(store: Store, run_id: str, limit: int, offset: int = 0) -> list[dict[str, Any]]:
     """A run's votes, newest first, with their texts."""
     return store.database.query(
@@ -139,8 +159,9 @@ def listed(store: Store, run_id: str, limit: int, offset: int = 0) -> list[dict[
 def next_ballot(
     store: Store, run_id: str, systems: tuple[System, System], voter: str, passed: Sequence[str] = ()
 ) -> Ballot | None:
-    """The stored held-out answers of two systems to a prompt that the voter has not judged for this pair, in an
-    order of the voter's own, without the prompts in `passed`; None when all are judged."""
+    """The stored held-out answers of two systems to a prompt that the voter has not judged for this pair, without the
+    prompts in `passed`; those that a judge has compared come first, each kind in an order of the voter's own. None when
+    all are judged."""
     columns = [{"y1": "draft", "y2": "response"}[system.answer] for system in systems]
     rows = store.database.query(
         f"""select a.prompt_id, a.{columns[0]} response_a, b.{columns[1]} response_b, a.benchmark
@@ -153,7 +174,9 @@ def next_ballot(
                       = least(($a::integer, $ya), ($b::integer, $yb))
                   and greatest((v.iteration_a, v.answer_a), (v.iteration_b, v.answer_b))
                       = greatest(($a::integer, $ya), ($b::integer, $yb)))
-            order by md5(a.prompt_id || $voter) limit 1""",
+            order by a.prompt_id in (select prompt_id from evaluations where run_id = $run
+                and iteration = greatest($a, $b) and benchmark like 'judge:M!_% over %' escape '!') desc,
+                md5(a.prompt_id || $voter) limit 1""",
         {
             "run": run_id, "voter": voter, "passed": list(passed),
             "a": systems[0].iteration, "b": systems[1].iteration,

@@ -158,10 +158,11 @@ def show_principles(run: str, benchmark: str) -> None:
         if isinstance(part, str):
             st.caption(plain(part))
         elif part[1]:
-            _show_table(*part)
+            show_table(*part)
 
 
-def _show_table(title: str, rows: Sequence[Mapping[str, str]]) -> None:
+def show_table(title: str, rows: Sequence[Mapping[str, str]]) -> None:
+    """A titled table of texts."""
     st.markdown(f"**{plain(title[:1].upper() + title[1:])}**")
     table = pd.DataFrame([{name: cell(value) for name, value in row.items()} for row in rows])
     st.dataframe(table, hide_index=True, key=f"evaluate.table.{title}", height=min(len(rows), 14) * 33 + 36)

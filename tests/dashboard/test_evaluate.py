@@ -51,13 +51,13 @@ def test_the_comparison_with_the_base_model_has_an_address(finished):
 
 def test_without_a_judge_the_page_says_how_to_ask_one(finished):
     _, run = finished
-    app = open_page("evaluate", run=run)
+    app = open_page("evaluate", run=run, view="judged")
     assert any(f"evaluate {run} --judge" in each.value for each in app.code)
 
 
 def test_principles_are_measured_in_a_process_when_asked_for(finished):
     _, run = finished
-    app = open_page("evaluate", run=run)
+    app = open_page("evaluate", run=run, view="principles")
     app.button(key="evaluate.measure").click().run()
     assert address(app)["principles"] == "1"
     give_up = time.monotonic() + 120
