@@ -1,7 +1,8 @@
 """Each sampler against its bare engine on the demo model, same prompts and lengths, and what prefixes are computed once.
 
 `python -m bench.samplers`. The bare engines get token ids and give token ids: our decode loop for transformers, vLLM's own
-`LLM.generate`. vLLM runs where its environment is (`make vllm-env`, or `$LPD_VLLM_ENV`), by turns in one process.
+`LLM.generate`; for the server sampler it is a client that posts the same bodies to the same `vllm serve` and counts. vLLM
+runs where its environment is (`make vllm-env`, or `$LPD_VLLM_ENV`), by turns.
 """
 
 from __future__ import annotations
@@ -38,21 +39,21 @@ def asked():
     return [SampleRequest(chat, 1000 * n + s) for n, chat in enumerate(chats) for s in range(SAMPLES)]
 
 
-def by_turns(name: str, sides) -> float:
+def by_turns(name: str, sides, clock=time.process_time, second: str = "CPU second") -> float:
     """Run two sides by turns, each telling its tokens; print and return ours over theirs, in tokens a CPU second of this
-    process, in which both engines work: a busy neighbour then tells nothing."""
+    process, in which both engines work: a busy neighbour then tells nothing. Another `clock` where they do not."""
     rates: dict[str, list[float]] = {side: [] for side in sides}
     for work in sides.values():
         work()
     for _ in range(REPEATS):
         for side, work in sides.items():
-            started = time.process_time()
+            started = clock()
             tokens = work()
-            rates[side].append(tokens / (time.process_time() - started))
+            rates[side].append(tokens / (clock() - started))
     ratio = median(ours / bare for ours, bare in zip(rates["ours"], rates["bare"], strict=True))
     told = ", ".join(f"{side} {median(values):.0f}" for side, values in rates.items())
     print(
-        f"{name}, {PROMPTS} prompts x {SAMPLES} samples: {told} tokens a CPU second; ratio {ratio:.3f} (bar {BAR})",
+        f"{name}, {PROMPTS} prompts x {SAMPLES} samples: {told} tokens a {second}; ratio {ratio:.3f} (bar {BAR})",
         flush=True,
     )
     return ratio
@@ -147,6 +148,46 @@ def vllm_side() -> dict[str, float]:
     return {"vllm against LLM.generate": ratio}
 
 
+SERVE = (
+    "{python} -m vllm.entrypoints.openai.api_server --model {{model}} --served-model-name {{name}} --port {{port}} "
+    "--host 127.0.0.1 --dtype float32 --max-model-len 512 --enforce-eager --generation-config vllm "
+    "--no-enable-chunked-prefill --max-num-batched-tokens 8192 --block-size 32 --disable-uvicorn-access-log"
+)
+
+
+def server_side(interpreter: str) -> dict[str, float]:
+    """The sampler of kind `openai` against a bare client of the same server."""
+    import asyncio
+
+    import httpx2
+
+    from lpd_core.config import resolve_path
+    from lpd_core.model_config import ModelConfig, SamplerConfig
+    from lpd_core.samplers.openai import ServerSampler
+
+    settings = SamplerConfig(
+        kind="openai", served="demo", endpoint="completions", serve=SERVE.format(python=interpreter)
+    )
+    sampler = ServerSampler(str(resolve_path(MODEL)), "demo", ModelConfig(max_length=512), settings)
+    requests = asked()
+    bodies = [sampler._body(ask, requests, sampling()) for ask in sampler._asks(requests, sampling(), {})]
+    url = f"{sampler.fleet.servers[0].url}/completions"
+
+    async def post_all() -> int:
+        limits = httpx2.Limits(max_connections=settings.concurrency)
+        async with httpx2.AsyncClient(limits=limits, timeout=httpx2.Timeout(300.0, pool=None)) as client:
+            told = await asyncio.gather(*(client.post(url, json=body) for body in bodies))
+        return sum(response.json()["usage"]["completion_tokens"] for response in told)
+
+    def ours() -> int:
+        return sum(g.tokens for g in sampler.sample(requests, sampling()))
+
+    sides = {"bare": lambda: asyncio.run(post_all()), "ours": ours}
+    return {
+        "server sampler against a bare client": by_turns("vllm serve", sides, time.perf_counter, "second")
+    }
+
+
 def main() -> dict[str, float]:
     """Both samplers; vLLM's in its own environment, where that is installed."""
     figures = transformers_side()
@@ -156,7 +197,7 @@ def main() -> dict[str, float]:
         print(f"vLLM: not measured, there is no {environment.interpreter()}: make vllm-env")
         return figures
     subprocess.run([str(environment.interpreter()), "-m", "bench.samplers", "vllm"], check=True)
-    return figures
+    return figures | server_side(str(environment.interpreter()))
 
 
 if __name__ == "__main__":
