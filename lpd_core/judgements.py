@@ -27,6 +27,7 @@ from lpd_core.metrics import wilson
 from lpd_core.prompts import fill
 from lpd_core.statistics import kappa_interval
 from lpd_core.store import RunFolder, Store, evaluating
+from lpd_core.trials import may_be_pruned
 from lpd_core.types import Interval
 
 FOLLOWING = (
@@ -78,7 +79,7 @@ class Followed:
     @property
     def may_be_pruned(self) -> bool:
         """Whether following it makes an answer less preferred, beyond doubt."""
-        return self.weight.n > 0 and self.weight.high < 0
+        return may_be_pruned(self.weight)
 
 
 def following_prompts(prompts: JudgePrompts, principle: str) -> JudgePrompts:

@@ -13,6 +13,7 @@ from lpd_core.metrics import interval, wilson
 from lpd_core.parts import Embedder
 from lpd_core.statistics import Comparison, compare_scores
 from lpd_core.store import Store, constitutions, evaluating
+from lpd_core.trials import TrialBook, may_be_pruned
 from lpd_core.types import Interval
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Strength:
     @property
     def may_be_pruned(self) -> bool:
         """Whether following it makes gaining less likely, beyond doubt: the weight's interval is below 0."""
-        return self.weight.n > 0 and self.weight.high < 0
+        return may_be_pruned(self.weight)
 
 
 def stepwise(store: Store, run_id: str, iterations: Sequence[int], benchmark: str) -> dict[int, Comparison]:
@@ -102,41 +103,43 @@ def run_strengths(store: Store, run_id: str, iteration: int) -> list[Strength]:
 
 def principle_strengths(constitution: Constitution, trials: Sequence[Mapping[str, Any]]) -> list[Strength]:
     """The strength of each active entry over candidates (prompt_id, principle_id, gain), strongest effect first."""
-    entry_of = {m.principle_id: e.entry_id for e in constitution.active for m in e.members}
-    owners = [entry_of.get(trial["principle_id"]) for trial in trials]
-    names = [entry.entry_id for entry in constitution.active]
-    features = [[float(owner == name) for name in names] for owner in owners]
-    weights = dict(
-        zip(names, logistic_weights(features, [trial["gain"] > 0 for trial in trials]), strict=True)
-    )
-    found = []
-    for entry in constitution.active:
-        stated = [owner == entry.entry_id for owner in owners]
-        share = sum(stated) / len(stated) if stated else 0.0
-        found.append(
-            Strength(
-                entry.entry_id,
-                entry.text,
-                wilson(share, len(stated)),
-                interval(_effects(trials, stated), 1000),
-                weights[entry.entry_id],
-            )
+    counts: dict[str, tuple[int, int]] = {}
+    for trial in trials:
+        gained, lost = counts.get(trial["principle_id"], (0, 0))
+        up = trial["gain"] > 0
+        counts[trial["principle_id"]] = (gained + up, lost + (not up))
+    book = TrialBook(counts)
+    weights, effects = book.weights(constitution), _effects(constitution, trials)
+    found = [
+        Strength(
+            entry.entry_id,
+            entry.text,
+            wilson(sum(book.of(entry)) / book.total if book.total else 0.0, book.total),
+            interval(effects.get(entry.entry_id, ()), 1000),
+            weights[entry.entry_id],
         )
+        for entry in constitution.active
+    ]
     return sorted(found, key=lambda s: (-s.effect.mean if s.effect.n else float("inf"), s.entry_id))
 
 
-def _effects(trials: Sequence[Mapping[str, Any]], stated: Sequence[bool]) -> list[float]:
-    """The gain of each candidate that states an entry, less the mean of its prompt's candidates that do not; those of
-    prompts where all or none state it compare with nothing and are left out."""
-    others: dict[str, list[float]] = {}
-    for trial, states in zip(trials, stated, strict=True):
-        if not states:
-            others.setdefault(trial["prompt_id"], []).append(trial["gain"])
-    return [
-        trial["gain"] - sum(others[trial["prompt_id"]]) / len(others[trial["prompt_id"]])
-        for trial, states in zip(trials, stated, strict=True)
-        if states and trial["prompt_id"] in others
-    ]
+def _effects(constitution: Constitution, trials: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """By entry, the gain of each candidate that states it, less the mean of its prompt's candidates that do not; those of
+    prompts where all state it compare with nothing and are left out."""
+    entry_of = {m.principle_id: e.entry_id for e in constitution.active for m in e.members}
+    whole: dict[str, list[float]] = {}
+    own: dict[tuple[str, str], list[float]] = {}
+    for trial in trials:
+        whole.setdefault(trial["prompt_id"], []).append(trial["gain"])
+        if (entry := entry_of.get(trial["principle_id"])) is not None:
+            own.setdefault((trial["prompt_id"], entry), []).append(trial["gain"])
+    found: dict[str, list[float]] = {}
+    for (prompt, entry), gains in own.items():
+        rest = len(whole[prompt]) - len(gains)
+        if rest:
+            mean = (sum(whole[prompt]) - sum(gains)) / rest
+            found.setdefault(entry, []).extend(gain - mean for gain in gains)
+    return found
 
 
 def logistic_weights(features: Sequence[Sequence[float]], labels: Sequence[bool]) -> list[Interval]:

@@ -12,10 +12,10 @@ def tables(found: Mapping[str, Any]) -> list[Table | str]:
     """The tables of `measuring.measure_run`'s data, with a sentence on how to read them."""
     parts: list[Table | str] = [
         (f"win rate by f from step to step, {found['benchmark']}", _steps(found["stepwise"])),
-        ("constitutions", _qualities(found["quality"])),
+        ("constitutions", quality_rows(found["quality"])),
         (
             f"principles by their effect on f, iteration {found['best_iteration']}",
-            _effects(found["strengths"]),
+            effect_rows(found["strengths"]),
         ),
     ]
     judged = found.get("judged")
@@ -73,7 +73,8 @@ def _steps(rows: Mapping[int, Mapping[str, Any]]) -> list[dict[str, str]]:
     ]
 
 
-def _qualities(rows: Mapping[int, Mapping[str, Any]]) -> list[dict[str, str]]:
+def quality_rows(rows: Mapping[int, Mapping[str, Any]]) -> list[dict[str, str]]:
+    """The table of the constitutions' quality: a row an iteration."""
     return [
         {
             "iteration": str(t),
@@ -87,7 +88,8 @@ def _qualities(rows: Mapping[int, Mapping[str, Any]]) -> list[dict[str, str]]:
     ]
 
 
-def _effects(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+def effect_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """The table of the principles' strengths: a row an entry, in the order given."""
     return [
         {
             "id": row["entry_id"],

@@ -11,7 +11,7 @@ LAYERS = {
     0: "types errors seeds machine logs",
     1: "config model_config data_config scoring_config ray_config findings events",
     2: "settings svg prompts scoring constitution metrics statistics length_control document parts model_files progress "
-    "support tree",
+    "support trials tree",
     3: "samplers linkage reciprocal hierarchy clustering similar keywords layout embedding label_mask training "
     "workload trained_model launch training_worker weighted_sft memory corpus store judge scorers ifeval",
     4: "model_card model_export measures judgements mt_bench alpaca_eval benchmark_results agreement "

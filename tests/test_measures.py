@@ -16,6 +16,7 @@ from lpd_core.measures import constitution_quality, logistic_weights, principle_
 from lpd_core.measuring import Request, judge_run, measure_run
 from lpd_core.measuring_text import tables
 from lpd_core.parts import ScriptedSampler
+from lpd_core.trials import one_hot_weights
 from lpd_core.types import Cluster, Clustering, Member
 
 
@@ -68,6 +69,29 @@ def test_the_weights_are_scikit_learns_and_unknown_where_nothing_differs():
     assert [each.mean for each in found] == pytest.approx(fitted.coef_[0].tolist())
     assert found[0].low > 0
     assert [each.n for each in logistic_weights(features, [True] * 200)] == [0, 0, 0]
+
+
+def test_the_weights_from_counts_are_those_over_single_candidates():
+    draw = np.random.default_rng(9)
+    owners = draw.integers(0, 5, 900)  # 4: states none
+    chances = np.array([0.2, 0.5, 0.85, 0.5, 0.4])
+    labels = draw.random(900) < chances[owners]
+    features = [[float(owner == k) for k in range(4)] for owner in owners]
+    single = logistic_weights(features, labels.tolist())
+    gained = [int(labels[owners == k].sum()) for k in range(5)]
+    lost = [int((~labels[owners == k]).sum()) for k in range(5)]
+    counted = one_hot_weights([*gained[:4], 0], [*lost[:4], 0], (gained[4], lost[4]))
+    for one, many in zip(single, counted, strict=False):
+        assert (many.mean, many.low, many.high) == pytest.approx((one.mean, one.low, one.high), abs=2e-3)
+        assert many.n == one.n
+    assert counted[4].n == 0
+    assert [each.n for each in one_hot_weights([3], [0], (5, 0))] == [0]
+
+
+def test_weights_from_counts_hold_where_all_gain_or_none_does():
+    found = one_hot_weights([500, 0, 20], [0, 500, 20], (0, 0))
+    assert found[0].low > 0 > found[1].high
+    assert found[2].low < 0 < found[2].high
 
 
 def always_first(messages, seed):

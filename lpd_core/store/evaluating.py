@@ -40,6 +40,18 @@ def gains_by_principle(store: Store, run_id: str, iteration: int) -> list[dict[s
     )
 
 
+def outcomes_by_principle(store: Store, run_id: str, iteration: int) -> dict[str, tuple[int, int]]:
+    """How many scored candidates of an iteration that state each principle gained over their draft, and how many did not."""
+    with store.database.read() as connection:
+        rows = connection.execute(
+            """select principle_id, count(*) filter (where gain > 0), count(*) filter (where gain <= 0) from candidates
+               where run_id = ? and iteration = ? and gain is not null and principle_id is not null
+               group by principle_id""",
+            [run_id, iteration],
+        ).fetchall()
+    return {principle_id: (gained, lost) for principle_id, gained, lost in rows}
+
+
 def keep_measured(
     store: Store, folder: RunFolder, iteration: int, name: str, rows: Sequence[Mapping[str, Any]]
 ) -> None:

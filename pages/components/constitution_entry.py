@@ -15,7 +15,7 @@ from pages.components.constitution_effect import show_staged
 from pages.components.constitution_members import show_members
 from pages.components.constitution_split import show_split
 from pages.components.constitution_table import state_of
-from pages.components.reviews import Desk, keywords_of
+from pages.components.reviews import Desk, keywords_of, prunable, weights_of
 from pages.components.text import plain, show_diff, show_text
 
 EXAMPLES = 3
@@ -59,7 +59,21 @@ def _show_support(found: Desk, entry: Entry) -> None:
         ("Principles", f"{support.principles:,}", "distinct texts"),
         ("Mean gain in f", shown, f"95 % interval, n = {gain.n:,} trajectories"),
     ]
-    show_figures([*figures, ("Keywords", words or "–", "c-TF-IDF over the clusters")])
+    figures.append(("Keywords", words or "–", "c-TF-IDF over the clusters"))
+    weight = weights_of(found).get(entry.entry_id)
+    if weight is not None and weight.n:
+        told = f"{signed(weight.mean, 2)} [{signed(weight.low, 2)}, {signed(weight.high, 2)}]"
+        figures.append(
+            ("Weight for gaining", told, f"95 % Wald interval, n = {weight.n:,} candidates state it")
+        )
+    show_figures(figures)
+    if prunable(weight):
+        st.markdown(
+            ":material/flag: A candidate for pruning: stating it makes a gain less likely, beyond its weight's interval."
+        )
+    review = found.review
+    query = {"run": review.run_id, "iteration": str(review.iteration), "cluster": entry.entry_id}
+    st.page_link("pages/trajectories.py", label="All candidates that state it", query_params=query)
 
 
 def _show_view(found: Desk, entry: Entry, editing: bool) -> None:

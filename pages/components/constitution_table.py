@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import streamlit as st
 
 from lpd_core.constitution import Constitution, Entry
 from lpd_core.constitution.state import natural_key
+from lpd_core.types import Interval
 from pages.components import session
-from pages.components.reviews import Desk, keywords_of
-from pages.components.text import clip
+from pages.components.reviews import Desk, keywords_of, prunable, weights_of
+from pages.components.text import clip, plain
 
 ROWS = 25
 HEIGHT = 318
+NAMED = 12
 STATES = {"active": "Active", "pruned": "Pruned", "used": "Merged or split", "all": "All"}
 SORTS = {
     "trajectories": "Most trajectories",
     "gain": "Highest mean gain",
     "low": "Lowest mean gain",
     "prompts": "Most prompts",
+    "weight": "Lowest weight",
     "id": "Id",
 }
 
@@ -37,7 +40,19 @@ def show_entries(found: Desk) -> list[Entry]:
         return [here.by_id[asked]] if asked in here.by_id else []
     page = _page(entries, asked)
     shown = entries[(page - 1) * ROWS : page * ROWS]
+    _show_prunable(found)
     return _select(found, shown, asked)
+
+
+def _show_prunable(found: Desk) -> None:
+    """Which active entries make gaining less likely: candidates for pruning."""
+    ids = [each for each, weight in weights_of(found).items() if prunable(weight)]
+    if ids:
+        more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
+        st.caption(
+            f":material/flag: Candidates for pruning: **{plain(', '.join(ids[:NAMED]))}**{more}. Over all scored "
+            "candidates, stating them makes gaining less likely: their weight is below 0 beyond its 95 % interval."
+        )
 
 
 def table_key(shown: Sequence[Entry]) -> str:
@@ -84,16 +99,21 @@ def _sorted(found: Desk, entries: list[Entry], sort: str) -> list[Entry]:
     entries.sort(key=lambda entry: natural_key(entry.entry_id))
     if sort == "id":
         return entries
-    of = found.support.of
+    of, weights = found.support.of, weights_of(found) if sort == "weight" else {}
     return sorted(
         entries,
         key={
             "trajectories": lambda entry: -of(entry).trajectories,
             "prompts": lambda entry: -of(entry).prompts,
             "gain": lambda entry: -(of(entry).mean_gain if of(entry).mean_gain is not None else -9.0),
+            "weight": lambda entry: weights[entry.entry_id].mean if _has_weight(weights, entry) else 99.0,
             "low": lambda entry: of(entry).mean_gain if of(entry).mean_gain is not None else 9.0,
         }[sort],
     )
+
+
+def _has_weight(weights: Mapping[str, Interval], entry: Entry) -> bool:
+    return entry.entry_id in weights and weights[entry.entry_id].n > 0
 
 
 def _page(entries: list[Entry], asked: str) -> int:
@@ -132,6 +152,15 @@ def _select(found: Desk, shown: list[Entry], asked: str) -> list[Entry]:
                 width=80,
                 help="Mean of f(y2, gold) − f(y1, gold) over the entry's trajectories; their number is beside it.",
             ),
+            "Weight": st.column_config.NumberColumn(
+                format="%+.2f",
+                width=62,
+                help="Logistic regression of gaining on all entries, over all scored candidates: below 0 it makes gaining "
+                "less likely. An entry's panel has its interval and n.",
+            ),
+            "Flag": st.column_config.TextColumn(
+                width=64, help="prune?: the weight is below 0 beyond its 95 % interval."
+            ),
             "Trajectories": st.column_config.NumberColumn(width=86),
             "Prompts": st.column_config.NumberColumn(width=68),
             "Principles": st.column_config.NumberColumn(
@@ -153,7 +182,7 @@ def _select(found: Desk, shown: list[Entry], asked: str) -> list[Entry]:
 
 
 def _frame(found: Desk, shown: list[Entry]) -> pd.DataFrame:
-    support = [found.support.of(entry) for entry in shown]
+    support, weights = [found.support.of(entry) for entry in shown], weights_of(found)
     return pd.DataFrame(
         {
             "Id": [entry.entry_id for entry in shown],
@@ -162,6 +191,8 @@ def _frame(found: Desk, shown: list[Entry]) -> pd.DataFrame:
             "Prompts": [each.prompts for each in support],
             "Principles": [each.principles for each in support],
             "Mean gain": [each.mean_gain for each in support],
+            "Weight": [weights[e.entry_id].mean if _has_weight(weights, e) else None for e in shown],
+            "Flag": ["prune?" if prunable(weights.get(entry.entry_id)) else "" for entry in shown],
             "State": [state_of(entry) for entry in shown],
             "Keywords": [", ".join(keywords_of(found, entry)[:5]) for entry in shown],
         }

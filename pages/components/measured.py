@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from lpd_core.measuring_text import tables
+from lpd_core.measuring_text import effect_rows, quality_rows
 from lpd_core.statistics import Comparison, compare_scores
 from pages.components import colours, inquiries, reads
 from pages.components.cards import show_empty, with_interval
@@ -154,11 +154,46 @@ def show_principles(run: str, benchmark: str) -> None:
     ]
     title = f"Effect on f, iteration {found['best_iteration']}: gain less that of the same prompt's other candidates"
     show_bars(rows, "evaluate.effects", title, "effect on the gain in f", 0.0)
-    for part in tables(found)[1:]:
-        if isinstance(part, str):
-            st.caption(plain(part))
-        elif part[1]:
-            show_table(*part)
+    show_strengths(run, found)
+    show_table("Constitutions", quality_rows(found["quality"]))
+    st.caption(
+        "95 % intervals: Wilson's for shares, bootstrap over candidates for effects, Wald's for weights. Diversity is the "
+        "mean cosine distance of two entries; covered are the principles that the model states on held-out prompts."
+    )
+
+
+def show_strengths(run: str, found: Mapping[str, Any]) -> None:
+    """Each principle's strength as a row to tick, which leads to the candidates that state it and to its entry."""
+    strengths, t = found["strengths"], found["best_iteration"]
+    rows = effect_rows(strengths)
+    st.markdown(f"**Principles by their effect on f, iteration {t}**")
+    table = pd.DataFrame([{name: cell(value) for name, value in row.items()} for row in rows])
+    chosen = st.dataframe(
+        table,
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        key="evaluate.strengths",
+        height=min(max(1, len(rows)), 14) * 33 + 36,
+    )
+    st.caption(
+        "Tick a principle to go to its samples. Applies: its share of the scored candidates. Effect: their gain less that "
+        "of the same prompt's other candidates. `prune?`: its weight is below 0 beyond the interval."
+    )
+    ticked = chosen["selection"]["rows"]
+    if ticked and ticked[0] < len(strengths):
+        entry = strengths[ticked[0]]["entry_id"]
+        place = {"run": run, "iteration": str(t)}
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"**{plain(entry)}** {plain(strengths[ticked[0]]['text'], 90)}")
+            st.page_link(
+                "pages/trajectories.py",
+                label="The candidates that state it",
+                query_params={**place, "cluster": entry},
+            )
+            st.page_link(
+                "pages/constitution.py", label="Its entry and members", query_params={**place, "entry": entry}
+            )
 
 
 def show_table(title: str, rows: Sequence[Mapping[str, str]]) -> None:

@@ -17,8 +17,10 @@ from lpd_core import gate
 from lpd_core.config import lpd_home
 from lpd_core.constitution import Entry, Impact
 from lpd_core.errors import EditRefused, UserError
-from lpd_core.store import Store, constitutions, entries
+from lpd_core.store import Store, constitutions, entries, evaluating
 from lpd_core.support import SupportBook
+from lpd_core.trials import TrialBook, may_be_pruned
+from lpd_core.types import Interval
 from pages.components import reads, session
 
 SEEN, TOLD = "constitution.seen", "constitution.told"
@@ -31,6 +33,7 @@ class Desk:
     review: gate.Review
     support: SupportBook
     keywords: Mapping[str, tuple[str, ...]]
+    trials: TrialBook
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -41,6 +44,7 @@ def _desk(home: str, made: tuple[int, int], run_id: str, iteration: int) -> Desk
         gate.open_review(store, run_id, iteration),
         SupportBook(*entries.gains(store, run_id, iteration)),
         entries.keywords(store, run_id, iteration),
+        TrialBook(evaluating.outcomes_by_principle(store, run_id, iteration)),
     )
 
 
@@ -97,6 +101,16 @@ def keywords_of(found: Desk, entry: Entry) -> tuple[str, ...]:
     by_id = found.review.history.current.by_id
     sources = [by_id[each] for each in entry.provenance.sources if each in by_id]
     return tuple(dict.fromkeys(word for source in sources for word in keywords_of(found, source)))
+
+
+def weights_of(found: Desk) -> dict[str, Interval]:
+    """The weight of each active entry, as it stands now, in a logistic regression of gaining on stating them."""
+    return found.trials.weights(found.review.history.current)
+
+
+def prunable(weight: Interval | None) -> bool:
+    """Whether an entry's weight marks it as a candidate for pruning."""
+    return weight is not None and may_be_pruned(weight)
 
 
 def note_seen(found: Desk) -> None:

@@ -67,6 +67,11 @@ def test_principles_are_measured_in_a_process_when_asked_for(finished):
     shown = next(each.value for each in app.dataframe if "effect on f" in each.value.columns)
     assert len(shown) > 0
     assert not app.exception
+    app.session_state["evaluate.strengths"] = {"selection": {"rows": [0], "columns": [], "cells": []}}
+    app.run()
+    links = {each.proto.label: each.proto.query_string for each in app.get("page_link")}
+    assert f"cluster={shown['id'].iloc[0]}" in links["The candidates that state it"]
+    assert f"entry={shown['id'].iloc[0]}" in links["Its entry and members"]
 
 
 def test_an_empty_home_says_what_to_do(tmp_path, monkeypatch):

@@ -118,6 +118,31 @@ def test_benchmarks_say_how_to_measure_and_show_what_was(copied):
     assert answers["Verdict"].iloc[0] == "no rating"
 
 
+def test_the_gate_flags_entries_that_make_gaining_less_likely(copied):
+    store = Store(copied("waiting"))
+    run = run_of(store.home)
+    entry = reviewed(store, run)
+    ids = [member.principle_id for member in entry.members]
+    store.database.execute(
+        """insert into candidates (run_id, iteration, prompt_id, sample, principle_id, gain, score, status, selected)
+           select ?, 1, 'made' || n, 0, ?, -0.1, 0.1, 'no_gain', false from range(300) t(n)""",
+        [run, ids[0]],
+    )
+    app = open_page("constitution", run=run, iteration="1", entry=entry.entry_id)
+    assert not app.exception
+    flagged = table(app, "Flag").set_index("Id")["Flag"]
+    assert flagged[entry.entry_id] == "prune?"
+    assert f"Candidates for pruning: **{entry.entry_id}" in words(app)
+    assert "A candidate for pruning: stating it makes a gain less likely" in words(app)
+
+
+def reviewed(store, run):
+    """The largest entry of the constitution at the gate."""
+    from lpd_core import gate
+
+    return max(gate.current(store, run, 1).active, key=lambda entry: entry.trajectories)
+
+
 def test_each_view_has_an_address(judged):
     run, _ = judged
     app = open_page("evaluate", run=run)
