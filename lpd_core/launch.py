@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -96,10 +96,10 @@ def planned_launch(config: MStepConfig, device: str) -> Launch | None:
             f"m_step.accelerate_config = {file.stem!r} runs {'on the CPU' if on_cpu else 'on GPUs'}, the model on "
             f"{device}; take {wanted}, or set model.device"
         )
-    if on_cpu and kind in SHARDED:
+    if on_cpu and kind == "DEEPSPEED":
         raise ConfigError(
-            f"{file} asks for {kind} on the CPU, where accelerate runs none; set m_step.accelerate_config = "
-            '"multi_cpu"'
+            f"{file} asks for {kind} on the CPU, where it runs none; set m_step.accelerate_config = "
+            '"fsdp2_cpu" or "multi_cpu"'
         )
     if kind in SHARDED and config.lora_rank:
         raise ConfigError(
@@ -161,10 +161,21 @@ def run_launched(launch: Launch, assignment: Assignment, emit: Emit) -> None:
             emit(event)
     finally:
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+            _kill(process)
         process.wait()
     if process.returncode:
         raise _told_failure(folder / FAILURE, process.returncode)
+
+
+def _kill(process: subprocess.Popen) -> None:
+    """End the launcher and the training processes, which have sessions of their own."""
+    import psutil
+
+    started = psutil.Process(process.pid).children(recursive=True)
+    for each in (process, *started):
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
+    psutil.wait_procs(started, timeout=10)
 
 
 def _command(launch: Launch, assignment: Assignment, file: Path) -> list[str]:

@@ -24,8 +24,10 @@ def main(path: Path) -> int:
     """Train this process's share of an assignment; the exit code."""
     if LAUNCHER in os.environ:
         threading.Thread(target=_end_with, args=(int(os.environ[LAUNCHER]),), daemon=True).start()
+    from lpd_core.fsdp_on_cpu import admit_fsdp_on_cpu
     from lpd_core.training import SupervisedTrainer
 
+    admit_fsdp_on_cpu()
     assignment = Assignment.read(path)
     is_main = os.environ.get("RANK", "0") == "0"
 

@@ -15,7 +15,7 @@ from models import tiny_model
 from training_jobs import SMALL, fit, job_in, tiny_config, training_rows, weights_of
 
 from lpd_core.config import MStepConfig
-from lpd_core.errors import ConfigError
+from lpd_core.errors import ConfigError, StageFailed
 from lpd_core.events import Measured, Progress, StageStarted
 from lpd_core.launch import planned_launch
 
@@ -52,6 +52,27 @@ def test_two_processes_train_on_the_same_steps_as_one_and_leave_a_checkpoint_tha
     tokenizer = AutoTokenizer.from_pretrained(two.model_out)
     model = AutoModelForCausalLM.from_pretrained(two.model_out)
     assert model.generate(**tokenizer("Name it.", return_tensors="pt"), max_new_tokens=3).shape[1] > 3
+
+
+def test_fsdp_on_two_processes_trains_as_one_does_and_goes_on_where_it_was_killed(base, alone, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    one, events_of_one = alone
+    spread = {"processes": 2, "accelerate_config": "fsdp2_cpu"}
+    with pytest.raises(StageFailed, match="stopped by the test"):
+        fit(job_in(tmp_path, base, training_rows(10)), stop_at=5, **spread, **LONG)
+    (checkpoint,) = (tmp_path / "work").glob("checkpoint-4")
+    assert (checkpoint / "model.safetensors").stat().st_size
+    two, events = fit(job_in(tmp_path, base, training_rows(10)), **spread, **LONG)
+    assert next(e for e in events if isinstance(e, StageStarted)).done == 4
+    assert (two.steps, two.tokens, two.trained_tokens) == (one.steps, one.tokens, one.trained_tokens)
+    assert set(losses_of(events)) == {5, 6, 7, 8}
+    assert losses_of(events) == pytest.approx(
+        {step: loss for step, loss in losses_of(events_of_one).items() if step > 4}, rel=1e-3
+    )
+    before, apart = weights_of(Path(one.model_out)), weights_of(Path(two.model_out))
+    assert max((before[name] - apart[name]).abs().max().item() for name in before) < 1e-3
+    AutoModelForCausalLM.from_pretrained(two.model_out)
 
 
 def test_two_processes_measure_and_stop_as_one_does(base, tmp_path):
@@ -114,9 +135,9 @@ def test_settings_that_cannot_be_launched_are_refused_before_anything_starts(tmp
         planned_launch(MStepConfig(processes=2, accelerate_config="fsdp2"), "cpu")
     with pytest.raises(ConfigError, match="lora_rank cannot be merged where FSDP spreads"):
         planned_launch(MStepConfig(processes=2, accelerate_config="fsdp2", lora_rank=4), "cuda")
-    spread = tmp_path / "fsdp.yaml"
-    spread.write_text("distributed_type: FSDP\nuse_cpu: true\n")
-    with pytest.raises(ConfigError, match="asks for FSDP on the CPU, where accelerate runs none"):
+    spread = tmp_path / "zero.yaml"
+    spread.write_text("distributed_type: DEEPSPEED\nuse_cpu: true\n")
+    with pytest.raises(ConfigError, match="asks for DEEPSPEED on the CPU, where it runs none"):
         planned_launch(MStepConfig(processes=2, accelerate_config=str(spread)), "cpu")
     bare = tmp_path / "bare.yaml"
     bare.write_text("num_processes: 2\n")
@@ -130,6 +151,7 @@ def test_settings_that_cannot_be_launched_are_refused_before_anything_starts(tmp
     [
         ("multi_gpu", "MULTI_GPU"),
         ("fsdp2", "FSDP"),
+        ("fsdp2_cpu", "FSDP"),
         ("deepspeed_zero2", "DEEPSPEED"),
         ("deepspeed_zero3", "DEEPSPEED"),
     ],
@@ -137,7 +159,8 @@ def test_settings_that_cannot_be_launched_are_refused_before_anything_starts(tmp
 def test_every_shipped_configuration_is_one_that_accelerate_reads(name, kind):
     from accelerate.commands.config.config_args import load_config_from_file
 
-    launch = planned_launch(MStepConfig(processes=2, accelerate_config=name), "cuda")
+    device = "cpu" if name.endswith("_cpu") else "cuda"
+    launch = planned_launch(MStepConfig(processes=2, accelerate_config=name), device)
     assert launch.kind == kind
     assert load_config_from_file(str(launch.file)).distributed_type == kind
 
