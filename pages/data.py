@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from lpd_core.config import PROJECT
 from lpd_core.corpus import EVALUATION_FORMATS, SPLITS
 from lpd_core.errors import LpdError
 from lpd_core.store import corpora
@@ -33,7 +34,7 @@ def show_sets(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
             "Imported": [row["created_at"] for row in rows],
             "Id": ids,
             "SHA-256": [row["sha256"][:16] for row in rows],
-            "Source": [row["source"] for row in rows],
+            "Source": [row["source"].removeprefix(f"{PROJECT}/") for row in rows],
         }
     )
     st.dataframe(

@@ -74,7 +74,7 @@ def elsewhere(store: Store, prompt_id: str) -> list[dict[str, Any]]:
         """with mined as (
                select run_id, iteration, 'mined' used, count(*) tried,
                       count(*) filter (where status in ('accepted', 'not_best')) gained, max(score) score,
-                      arg_max(principle, score) as principle
+                      arg_max(principle, (selected, score)) as principle
                from candidates where prompt_id = $prompt group by run_id, iteration),
            uses as (
                select m.run_id, m.iteration, used, d.score draft_score, m.score, principle, tried, gained
