@@ -193,9 +193,9 @@ def test_elsewhere_lists_every_use_of_a_prompt(store, run):
     assert [(each["iteration"], each["used"], each["tried"]) for each in use] == [(iteration, "mined", 4)]
 
 
-def test_of_equal_candidates_the_selected_one_stands_for_its_prompt(store, run):
-    store.database.execute(
+def test_of_equal_candidates_the_selected_one_stands_for_its_prompt(own, run):
+    own.database.execute(
         "update candidates set score = 0.9, selected = sample = 2, principle = 'p' || sample"
     )
-    _, prompt, _ = min(rows_of(store, run))
-    assert {use["principle"] for use in elsewhere(store, prompt)} == {"p2"}
+    _, prompt, _ = min(rows_of(own, run))
+    assert {use["principle"] for use in elsewhere(own, prompt)} == {"p2"}
