@@ -16,6 +16,7 @@ NAMES = (
     "samplers",
     "e_step",
     "fleet",
+    "ray",
     "training",
     "clustering",
     "constitution",

@@ -58,15 +58,19 @@ def mine_on_ray(stage: Stage, examples: Sequence[Example]) -> None:
         return
     with _cluster(stage.config), _watching(stage) as watch, _told_plainly():
         _warn_of_few_nodes(stage)
-        _follow(stage, _pipeline(stage, missing, watch), total - left, total)
+        _follow(stage, _pipeline(stage, missing, watch), watch, total - left, total)
 
 
-def _follow(stage: Stage, dataset: ray.data.Dataset, done: int, total: int) -> None:
-    started, clock = time.monotonic(), Counter(stage.clock)
+def _follow(stage: Stage, dataset: ray.data.Dataset, watch: Any, done: int, total: int) -> None:
+    """Tell of each chunk as it is committed; work is the time since the first one was begun."""
+    import ray
+
+    started, clock = 0.0, Counter(stage.clock)
     for row in dataset.iter_rows():
+        started = started or ray.get(watch.first_began.remote())
         done += row["prompts"]
         clock.update(json.loads(row["clock"]))
-        clock["work"] = time.monotonic() - started
+        clock["work"] = time.time() - started
         stage.emit(Progress(stage.iteration, stage.name, done, total, dict(clock)))
 
 

@@ -52,6 +52,11 @@ class Watch:
         self.told: dict[str, ReplicaSeen] = {}
         self.warned: set[tuple[str, int]] = set()
         self.durations: dict[str, list[float]] = {}
+        self.since: float | None = None
+
+    def first_began(self) -> float | None:
+        """When the first chunk was begun, in seconds since the epoch; the models were there by then."""
+        return self.since
 
     def ready(self, name: str, node: str, node_id: str, step: str) -> None:
         """A worker has its model and waits for chunks."""
@@ -59,6 +64,7 @@ class Watch:
 
     def began(self, name: str, chunk: int) -> None:
         """A worker begins a chunk. One that another had is one that was lost: Ray gives none out twice otherwise."""
+        self.since = self.since or time.time()
         replica = self.replicas[name]
         before = self.holders.get((replica.step, chunk))
         if before is not None:
