@@ -56,7 +56,7 @@ def mine_on_ray(stage: Stage, examples: Sequence[Example]) -> None:
     stage.emit(Progress(stage.iteration, stage.name, total - left, total))
     if not missing:
         return
-    with _cluster(stage.config), _watching(stage) as watch, _told_plainly():
+    with _cluster(stage.config), _watching(stage) as watch, _told_plainly(watch):
         _warn_of_few_nodes(stage)
         _follow(stage, _pipeline(stage, missing, watch), watch, total - left, total)
 
@@ -125,7 +125,8 @@ class Operator:
         self.worker, self.watch = worker, watch
         node = ray.get_runtime_context().get_node_id()
         self.name = f"{worker.step} {node[:6]}.{os.getpid()}"
-        _ = worker.discovery  # the model is there before the first chunk is
+        with _telling(watch):
+            _ = worker.discovery  # the model is there before the first chunk is
         watch.ready.remote(self.name, f"{ray.util.get_node_ip_address()} {node[:6]}", node, worker.step)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -133,11 +134,24 @@ class Operator:
         chunk: Chunk = pickle.loads(row["chunk"])  # noqa: S301 (our own, from the step before)
         self.watch.began.remote(self.name, chunk.number)
         before = chunk.clock.get("tokens", 0)
-        done = self.worker.work(chunk)
+        with _telling(self.watch):
+            done = self.worker.work(chunk)
         self.watch.ended.remote(self.name, chunk.number, int(done.clock.get("tokens", 0) - before))
         if self.worker.step == SCORE:
             return {"number": done.number, "prompts": len(done.examples), "clock": json.dumps(done.clock)}
         return {"number": done.number, "chunk": pickle.dumps(done)}
+
+
+@contextmanager
+def _telling(watch: Any) -> Iterator[None]:
+    """Why a worker cannot go on, told to the driver: through Ray's own errors only a traceback would come."""
+    import ray
+
+    try:
+        yield
+    except LpdError as error:
+        ray.get(watch.failed.remote(error))
+        raise
 
 
 @contextmanager
@@ -197,6 +211,13 @@ def _warn_of_few_nodes(stage: Stage) -> None:
         if needed > here.get(kind, 0.0):
             told = f"the cluster has {here.get(kind, 0.0):g} {kind}s, the smallest pools need {needed:g}"
             stage.emit(Warned(stage.iteration, stage.name, f"{told}: it waits for nodes"))
+    if (
+        here.get("GPU")
+        and not stage.config.ray.gpus
+        and stage.config.sampler.kind in ("transformers", "vllm")
+    ):
+        told = f"the cluster has {here['GPU']:g} GPUs and no replica takes one: set ray.gpus"
+        stage.emit(Warned(stage.iteration, stage.name, told))
 
 
 @contextmanager
@@ -233,29 +254,23 @@ def _watching(stage: Stage) -> Iterator[Any]:
 
 
 @contextmanager
-def _told_plainly() -> Iterator[None]:
-    """What a worker raised, as it raised it; what Ray itself could not do as `Interrupted`."""
+def _told_plainly(watch: Any) -> Iterator[None]:
+    """What a worker could not do, in its own words; what Ray could not do as `Interrupted`."""
     import ray.exceptions
+    from ray.data.exceptions import ExecutionTimeoutError
 
     try:
         yield
     except Exception as cause:
-        told = next((each for each in _causes(cause) if isinstance(each, LpdError)), None)
-        if told is not None:
-            raise told from cause
-        if any(isinstance(each, ray.exceptions.RayTaskError) for each in _causes(cause)):
-            raise
-        if isinstance(cause, ray.exceptions.RayError):
+        with suppress(ray.exceptions.RayError):
+            if told := ray.get(watch.failure.remote()):
+                raise told from cause
+        is_a_mistake = isinstance(cause, ray.exceptions.RayTaskError | ray.exceptions.UserCodeException)
+        if isinstance(cause, ray.exceptions.RayError | ExecutionTimeoutError) and not is_a_mistake:
             raise Interrupted(
                 f"the Ray cluster gave way: {_line(cause)}; see its nodes and resume"
             ) from cause
         raise
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = getattr(error, "cause", None) or error.__cause__
 
 
 def _line(error: BaseException) -> str:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from lpd_core.errors import LpdError
 from lpd_core.events import ReplicaSeen, Warned
 
 SLOW_SECONDS = 60.0
@@ -53,6 +54,15 @@ class Watch:
         self.warned: set[tuple[str, int]] = set()
         self.durations: dict[str, list[float]] = {}
         self.since: float | None = None
+        self.error: LpdError | None = None
+
+    def failed(self, error: LpdError) -> None:
+        """A worker cannot go on; the first reason counts."""
+        self.error = self.error or error
+
+    def failure(self) -> LpdError | None:
+        """What the first worker that could not go on had to say."""
+        return self.error
 
     def first_began(self) -> float | None:
         """When the first chunk was begun, in seconds since the epoch; the models were there by then."""

@@ -1,4 +1,4 @@
-"""A Ray cluster of several nodes on this machine, as a process of Ray's own interpreter that loses nodes on request.
+"""A Ray cluster on this machine, a head and several nodes, as a process of Ray's own interpreter that loses nodes on request.
 
     PYTHON -m tests.cluster.nodes COUNT CPUS    says `at HOST:PORT`, then kills one node of those whose ids begin as
                                                 the words of each line it reads; ends with its input
@@ -24,7 +24,7 @@ class Nodes:
         self.process, self.address = process, address
 
     def kill_one_of(self, node_ids: Iterable[str]) -> str:
-        """Kill -9 one of the nodes whose ids begin so, but not the head; its id, once it is dead."""
+        """Kill -9 one of the nodes whose ids begin so, which may not be the head; its id, once it is dead."""
         self.process.stdin.write(" ".join(node_ids) + "\n")
         self.process.stdin.flush()
         said = next((line for line in self.process.stdout if line.startswith(("killed ", "none"))), "")
@@ -34,7 +34,7 @@ class Nodes:
 
 @contextmanager
 def cluster(interpreter: str, count: int, cpus: int) -> Iterator[Nodes]:
-    """A cluster of `count` nodes with `cpus` CPUs each for the length of the block."""
+    """A cluster of `count` nodes with `cpus` CPUs each, and a head with one, for the length of the block."""
     process = subprocess.Popen(
         [interpreter, "-m", "tests.cluster.nodes", str(count), str(cpus)],
         cwd=PROJECT,
@@ -56,8 +56,8 @@ def serve(count: int, cpus: int) -> None:
     import psutil
     from ray.cluster_utils import Cluster
 
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": cpus})
-    workers = [nodes.add_node(num_cpus=cpus) for _ in range(count - 1)]
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    workers = [nodes.add_node(num_cpus=cpus) for _ in range(count)]
     nodes.wait_for_nodes()
     print(f"at {nodes.address}", flush=True)
     for line in sys.stdin:

@@ -8,10 +8,14 @@ import psutil
 import pytest
 import tomli_w
 
+from lpd_core.config import parse_config
+from lpd_core.errors import UserError
 from lpd_core.events import ReplicaSeen, StageFinished
+from lpd_core.execution import execution_of
+from lpd_core.jobs import create_run
 from lpd_core.store import Store
 from tests.cluster.nodes import cluster
-from tests.faults.kills import call, wait_until_settled
+from tests.faults.kills import call
 
 TABLES = {
     "drafts": "iteration, prompt_id",
@@ -65,8 +69,15 @@ def start(home: Path, tree: dict) -> None:
 
 def finish(home: Path) -> None:
     """Wait for the run's end, which has to be a good one."""
-    status = wait_until_settled(home, 900)
+    status = settled(home)
     assert status == "finished", "\n".join(p.read_text()[-2000:] for p in home.glob("runs/*/logs/*.log"))
+
+
+def settled(home: Path) -> str:
+    """The run's status once nothing drives it."""
+    folder = Store(home).run("last")
+    wait_for(lambda: not folder.is_driven() and folder.state().status not in ("queued", "running"), 900)
+    return folder.state().status
 
 
 def rows(home: Path) -> dict[str, list[dict]]:
@@ -123,17 +134,16 @@ def e_step_seconds(home: Path) -> float:
 
 def test_three_nodes_of_which_one_is_killed_give_the_rows_of_one_process(interpreter, expected, tmp_path):
     home = tmp_path / "home"
-    with cluster(interpreter, count=3, cpus=2) as nodes:
+    with cluster(interpreter, count=3, cpus=4) as nodes:  # a replica a node, room for two; none at the head
         spread = settings(
             "three-nodes",
             e_step={**settings("")["e_step"], "engine": "ray"},
             sampler={"python": interpreter},
-            ray={"address": nodes.address},
+            ray={"address": nodes.address, "cpus": 1.5},
         )
         start(home, spread)
         wait_for_segments(home, 1)
-        busy = {r.node.split()[-1] for r in replicas(home).values() if r.role in ("propose", "refine")}
-        killed = nodes.kill_one_of(busy)
+        killed = nodes.kill_one_of(r.node.split()[-1] for r in replicas(home).values() if r.role == "refine")
         left = PROMPTS // CHUNK - len(segments(home))
         finish(home)
     single, seconds = expected
@@ -171,7 +181,7 @@ def test_a_killed_stage_takes_ray_along_and_a_resume_does_only_the_chunks_that_a
     (stage,) = psutil.Process(folder.state().pid).children()
     family = stage.children(recursive=True)
     stage.kill()
-    assert wait_until_settled(home) == "interrupted"
+    assert settled(home) == "interrupted"
     before = {name: (folder.segments / name).stat().st_mtime_ns for name in segments(home)}
     wait_for(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in family), 60)
     assert 2 <= len(before) < 60
@@ -192,7 +202,18 @@ def test_a_cluster_that_is_not_there_is_told_in_one_line(interpreter, tmp_path):
     tree |= {"sampler": {"kind": "scripted", "python": interpreter}}
     tree["e_step"]["engine"] = "ray"
     start(home, tree)
-    assert wait_until_settled(home) == "failed"
+    assert settled(home) == "failed"
     told = json.loads(call(home, "status", "last", "--json").stdout)
     assert "no Ray cluster answers at ray.address = 127.0.0.1:1" in told["error"]
     assert "\n" not in told["error"]
+
+
+def test_what_a_replica_cannot_do_is_told_in_its_own_words(interpreter, tmp_path):
+    store = Store(tmp_path / "home")
+    tree = settings(
+        "nobody", **SCRIPTED, sampler={"kind": "scripted", "script": "nobody", "python": interpreter}
+    )
+    tree["e_step"]["engine"] = "ray"
+    folder = create_run(store, parse_config(tree))
+    with pytest.raises(UserError, match=r"^unknown script 'nobody'; allowed: echo$"):
+        execution_of(store, folder)("e_step", 1)
