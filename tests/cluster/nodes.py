@@ -1,4 +1,4 @@
-"""A Ray cluster on this machine, a head and several nodes, as a process of Ray's own interpreter that loses nodes on request.
+"""A Ray cluster on this machine, a head and several nodes: a process of Ray's interpreter that loses nodes on request.
 
     PYTHON -m tests.cluster.nodes COUNT CPUS    says `at HOST:PORT`, then kills one node of those whose ids begin as
                                                 the words of each line it reads; ends with its input
