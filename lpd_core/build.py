@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -178,8 +179,16 @@ def digest(config: RunConfig, model: str) -> str:
 
 def stage_python(config: RunConfig, name: str) -> str:
     """The interpreter of a stage: that of the sampler where the stage samples, else this one."""
-    samples = name in ("e_step", "evaluate") or (name == "relabel" and config.cluster.rerefine)
-    return config.sampler.python if samples and config.sampler.python else sys.executable
+    return config.sampler.python if _samples(config, name) and config.sampler.python else sys.executable
+
+
+def stage_launcher(config: RunConfig, name: str) -> list[str]:
+    """What is put before the command of a stage that samples, where it runs on other machines."""
+    return shlex.split(config.sampler.launcher) if _samples(config, name) else []
+
+
+def _samples(config: RunConfig, name: str) -> bool:
+    return name in ("e_step", "evaluate") or (name == "relabel" and config.cluster.rerefine)
 
 
 def stage_environment(config: RunConfig) -> dict[str, str]:

@@ -143,6 +143,11 @@ class MStepConfig(Section):
     """Torch threads of each training process on CPU."""
     processes: int = Field(1, ge=1)
     """Training processes on all machines, started by `accelerate launch`; every batch is dealt among them."""
+    machines: int = Field(1, ge=1)
+    """Machines that the training processes are dealt to, where `launcher` reaches them."""
+    launcher: str = ""
+    """A command that starts what follows it once on each of the machines, such as `srun --ntasks-per-node=1`; they share the
+    run's folder and meet at $MASTER_ADDR. Empty trains on this machine."""
     accelerate_config: str = ""
     """How they are started: multi_cpu, multi_gpu, fsdp2, deepspeed_zero2, deepspeed_zero3 or a file that `accelerate
     config` wrote; empty takes multi_gpu, or multi_cpu where the model is on the CPU."""
@@ -162,6 +167,12 @@ class MStepConfig(Section):
             )
         if self.keep_adapter and not self.lora_rank:
             raise ValueError("keep_adapter needs adapters; set lora_rank, or keep_adapter = false")
+        if self.machines > 1 and not self.launcher:
+            raise ValueError(
+                "several machines need a command that reaches them; set launcher, or machines = 1"
+            )
+        if self.processes % self.machines:
+            raise ValueError("processes are dealt evenly; make them a multiple of machines")
         if self.packing and self.balanced:
             raise ValueError(
                 "packing cannot balance the segments of each row; set balanced = false or packing = false"

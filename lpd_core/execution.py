@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from lpd_core.build import build_parts, stage_environment, stage_python
+from lpd_core.build import build_parts, stage_environment, stage_launcher, stage_python
 from lpd_core.config import PROJECT, RunConfig
 from lpd_core.errors import Interrupted, LpdError, StageFailed, UserError
 from lpd_core.events import StageFinished
@@ -32,6 +32,7 @@ from lpd_core.store.database import DatabaseBusy
 
 EXIT_INTERRUPTED = 75
 INGEST_SECONDS = 1.0
+LAUNCHER_SECONDS = 10.0
 
 
 @dataclass
@@ -141,17 +142,22 @@ class Execution:
             self._wait(processes, before, name, iteration)
         finally:
             for process in processes:
+                if process.poll() is None and stage_launcher(self.config, name):
+                    process.terminate()  # so that it ends what it started elsewhere
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(LAUNCHER_SECONDS)
                 if process.poll() is None:
                     process.send_signal(signal.SIGKILL)
                 process.wait()
 
     def _start(self, name: str, iteration: int, index: int, count: int) -> subprocess.Popen:
         log = open(self._log(name, iteration, index), "ab")
+        launcher = stage_launcher(self.config, name)  # elsewhere no process can watch this one
         with log:
             return subprocess.Popen(
                 [
-                    stage_python(self.config, name), "-m", "lpd_core", "stage", self.folder.run_id, name, str(iteration),
-                    "--shard", f"{index}/{count}", "--driver", str(os.getpid()),
+                    *launcher, stage_python(self.config, name), "-m", "lpd_core", "stage", self.folder.run_id, name,
+                    str(iteration), "--shard", f"{index}/{count}", "--driver", str(0 if launcher else os.getpid()),
                 ],
                 cwd=PROJECT,
                 stdin=subprocess.DEVNULL,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -84,7 +85,7 @@ def planned_launch(config: MStepConfig, device: str) -> Launch | None:
 
     Raises `ConfigError` for a file that is missing or none of accelerate's, one that does not fit the device, and
     for LoRA with spread weights, whose adapters cannot be merged."""
-    if config.processes == 1 and not config.accelerate_config:
+    if config.processes == 1 and not config.accelerate_config and not config.launcher:
         return None
     file = _configuration_file(config.accelerate_config or ("multi_cpu" if device == "cpu" else "multi_gpu"))
     told = _read(file)
@@ -153,7 +154,8 @@ def run_launched(launch: Launch, assignment: Assignment, emit: Emit) -> None:
         _command(launch, assignment, folder / ASSIGNMENT),
         cwd=PROJECT,
         stdin=subprocess.DEVNULL,
-        env={**os.environ, LAUNCHER: str(os.getpid())},
+        # Elsewhere there is no such process; what the launcher starts there ends with the launcher.
+        env={**os.environ, **({} if assignment.config.launcher else {LAUNCHER: str(os.getpid())})},
         start_new_session=True,
     )
     try:
@@ -172,6 +174,9 @@ def _kill(process: subprocess.Popen) -> None:
     import psutil
 
     started = psutil.Process(process.pid).children(recursive=True)
+    process.terminate()  # a launcher of several machines ends what it started there
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(2)
     for each in (process, *started):
         with suppress(psutil.NoSuchProcess):
             each.kill()
@@ -179,14 +184,34 @@ def _kill(process: subprocess.Popen) -> None:
 
 
 def _command(launch: Launch, assignment: Assignment, file: Path) -> list[str]:
-    machines = int(_read(launch.file).get("num_machines") or 1)
-    # Port 0 takes a free one, so that two trainings on a machine do not meet; several machines must agree on one.
-    port = ["--main_process_port", "0"] if machines == 1 else []
-    precision = "bf16" if assignment.config.dtype == "bfloat16" else "no"
+    config = assignment.config
+    precision = "bf16" if config.dtype == "bfloat16" else "no"
+    arguments = [
+        "--config_file", str(launch.file), "--num_processes", str(launch.processes), "--mixed_precision", precision,
+        *_meeting_point(launch, config), "-m", "lpd_core.training_worker", str(file),
+    ]  # fmt: skip
+    if not config.launcher:
+        return [sys.executable, "-m", "accelerate.commands.launch", *arguments]
     return [
-        sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(launch.file),
-        "--num_processes", str(launch.processes), "--mixed_precision", precision, *port,
-        "-m", "lpd_core.training_worker", str(file),
+        *shlex.split(config.launcher), sys.executable, "-m", "lpd_core.training_machine", *arguments,
+    ]  # fmt: skip
+
+
+def _meeting_point(launch: Launch, config: MStepConfig) -> list[str]:
+    """Where the processes of all machines find each other. Raises `ConfigError` when several machines have no place."""
+    if not config.launcher:
+        machines = int(_read(launch.file).get("num_machines") or 1)
+        # Port 0 takes a free one, so that two trainings on a machine do not meet; several machines must agree on one.
+        return ["--main_process_port", "0"] if machines == 1 else []
+    address = os.environ.get("MASTER_ADDR")
+    if not address:
+        raise ConfigError(
+            "m_step.launcher starts processes on several machines, which meet at $MASTER_ADDR: set it to the first "
+            "machine's address, as the jobs of `cluster-files` do"
+        )
+    return [
+        "--num_machines", str(config.machines), "--main_process_ip", address,
+        "--main_process_port", os.environ.get("MASTER_PORT", "29500"),
     ]  # fmt: skip
 
 

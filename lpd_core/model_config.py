@@ -65,8 +65,11 @@ class SamplerConfig(Section):
     """`loop` is our decode loop, `generate` that of transformers; auto takes ours where the architecture fits."""
     token_budget: int = Field(32_768, ge=64)
     """Tokens (rows x longest chat) of one batch; halved and retried when memory runs out."""
-    workers: int = Field(1, ge=1, le=64)
+    workers: int = Field(1, ge=1, le=1024)
     """Processes that share the prompts of a stage, each with its own copy of the model."""
+    launcher: str = ""
+    """Words put before the command of each worker, such as `srun --nodes=1 --ntasks=1 --gpus=1 --exact`, so that workers
+    run on other machines, which share the run's folder. Empty runs them on this machine."""
     threads: int = Field(1, ge=1)
     """Torch threads of each worker; one is fastest on shared CPUs."""
     tensor_parallel: int = Field(1, ge=1)

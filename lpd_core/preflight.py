@@ -173,7 +173,7 @@ def _check_settings(report: Preflight, config: RunConfig) -> None:
             "lower the one or raise the other",
         )
     cores = os.cpu_count() or 1
-    if config.sampler.workers * config.sampler.threads > cores:
+    if config.sampler.workers * config.sampler.threads > cores and not config.sampler.launcher:
         report.warn(
             f"{config.sampler.workers} workers of {config.sampler.threads} threads on {cores} cores",
             "they will wait for each other; lower sampler.workers",

@@ -72,7 +72,7 @@ def check_sampler(
             f"{config.sampler.python or sys.executable} has no vLLM",
             "name an interpreter that has it in sampler.python; `make vllm-env` makes one for CPUs",
         )
-    if kind == "vllm" and config.sampler.workers > 1:
+    if kind == "vllm" and config.sampler.workers > 1 and not config.sampler.launcher:
         report.warn(
             f"{config.sampler.workers} workers start as many vLLM engines, each with all of the model and its cache",
             "set sampler.workers = 1; one engine batches everything",

@@ -75,6 +75,30 @@ def test_fsdp_on_two_processes_trains_as_one_does_and_goes_on_where_it_was_kille
     AutoModelForCausalLM.from_pretrained(two.model_out)
 
 
+def on_two_machines(folder: Path) -> str:
+    """A launcher that starts what follows it on two machines, both of them this one."""
+    script = folder / "srun.sh"
+    script.write_text(
+        'trap "kill 0" TERM\nfor n in 0 1; do SLURM_NODEID=$n "$@" & done\nwait -n && wait -n\n'
+    )
+    return f"bash {script}"
+
+
+def test_two_machines_train_together_through_a_launcher(base, alone, tmp_path, monkeypatch):
+    from lpd_core.samplers.serving import free_port
+
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", str(free_port()))
+    one, events_of_one = alone
+    settings = {"processes": 2, "machines": 2, "launcher": on_two_machines(tmp_path)}
+    two, events = fit(job_in(tmp_path, base, training_rows(10)), **settings, **LONG)
+    assert (two.steps, two.tokens) == (one.steps, one.tokens)
+    assert losses_of(events) == pytest.approx(losses_of(events_of_one), rel=1e-4)
+    monkeypatch.delenv("MASTER_ADDR")
+    with pytest.raises(ConfigError, match=r"meet at \$MASTER_ADDR"):
+        fit(job_in(tmp_path / "lost", base, training_rows(10)), **settings)
+
+
 def test_two_processes_measure_and_stop_as_one_does(base, tmp_path):
     settings = {"lora_rank": 2, "gradient_checkpointing": True, "balanced": False, "micro_batch": 2}
     settings |= {"validation_share": 0.3, "early_stopping": 2, "save_steps": 2, "epochs": 3}
