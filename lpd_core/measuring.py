@@ -11,6 +11,7 @@ from lpd_core import benchmarks, judgements, measures
 from lpd_core.agreement import judge_and_people
 from lpd_core.build import build_embedder, build_judge
 from lpd_core.config import RunConfig, override
+from lpd_core.edit_effects import run_edit_effects
 from lpd_core.errors import UserError
 from lpd_core.judge import Judge, load_prompts
 from lpd_core.metrics import best_iteration
@@ -67,6 +68,10 @@ def measure_run(
         },
         "quality": {t: asdict(found) for t, found in quality.items() if found is not None},
         "strengths": _strengths(measures.run_strengths(store, folder.run_id, best)),
+        "edits": [
+            asdict(each)
+            for each in run_edit_effects(store, folder.run_id, config, wanted.benchmark, lambda: embedder)
+        ],
     }
     if wanted.judge:
         judge = build_judge(config, store.cache)

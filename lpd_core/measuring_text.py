@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+NAMES = {"y1": "f(y1)", "y2": "f(y2)", "accepted": "accepted"}
 Table = tuple[str, list[dict[str, str]]]
 
 
@@ -18,6 +19,8 @@ def tables(found: Mapping[str, Any]) -> list[Table | str]:
             effect_rows(found["strengths"]),
         ),
     ]
+    if found.get("edits"):
+        parts.append((f"effect of edits, {found['benchmark']}, M_t less M_(t-1)", edit_rows(found["edits"])))
     judged = found.get("judged")
     if judged:
         parts.append(
@@ -197,6 +200,26 @@ def _lengths(row: Mapping[str, Any]) -> str:
     if row["mean_length"] is None:
         return "-"
     return f"{row['mean_length']:.0f} against {row['reference_length']:.0f}"
+
+
+def edit_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """The table of edits' effects: a row an edit and a measure."""
+    return [
+        {
+            "iteration": str(row["iteration"]),
+            "edit": str(row["seq"] or "all"),
+            "what": row["op"],
+            "principles touched": str(row["principles"]),
+            "change of": NAMES[change["measure"]],
+            "touched prompts": figure(change["touched"]),
+            "n touched": str(change["touched"]["n"]),
+            "other prompts": figure(change["others"]),
+            "n others": str(change["others"]["n"]),
+            "touched less others": figure(change["between"]),
+        }
+        for row in rows
+        for change in row["changes"]
+    ]
 
 
 def agreement_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:

@@ -4,15 +4,19 @@ manifest."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from lpd_core import measures, svg
 from lpd_core.config import to_toml
 from lpd_core.document import Section, figure
+from lpd_core.edit_effects import run_edit_effects
+from lpd_core.measuring_text import edit_rows
 from lpd_core.metrics import MEASURES
+from lpd_core.parts import Embedder
 from lpd_core.report import heldout_rows, iteration_rows, run_report
-from lpd_core.report_measured import measured_sections
+from lpd_core.report_measured import measured_sections, pair_sections
 from lpd_core.store import Store, constitutions, evaluating, lineages
 from lpd_core.types import Interval
 
@@ -23,8 +27,9 @@ CHARTED = {"draft": "f(y1)", "response": "f(y2)"}
 INTERVALS = "Means over n prompts with 95 % bootstrap intervals, shares with Wilson's."
 
 
-def run_document(store: Store, run_id: str) -> list[Section]:
-    """The sections of a run's report, from its stored rows alone."""
+def run_document(store: Store, run_id: str, embedder: Callable[[], Embedder] | None = None) -> list[Section]:
+    """The sections of a run's report, from its stored rows; an embedder finds the held-out prompts that an edit touched
+    where a principle is stated in other words."""
     report = run_report(store, run_id)
     best = report["best_iteration"]
     legend = "; ".join(f"{short}: {meaning}" for short, meaning in MEASURES.values())
@@ -38,8 +43,10 @@ def run_document(store: Store, run_id: str) -> list[Section]:
     sections += _steps(store, report)
     sections += measured_sections(store, run_id)
     sections += _constitutions(store, report)
+    sections += _edit_effects(store, run_id, list(report["heldout"]), embedder)
     if best is not None:
         sections += [_strengths(store, run_id, best), _examples(store, run_id, best)]
+    sections += pair_sections(store, run_id)
     sections.append(Section("Setting", source=to_toml(store.run(run_id).config())))
     manifest = json.dumps(report["manifest"], indent=1, ensure_ascii=False, default=str)
     return [*sections, Section("Manifest", source=manifest)]
@@ -115,6 +122,22 @@ def _constitutions(store: Store, report: Mapping[str, Any]) -> list[Section]:
         ]  # fmt: skip
         sections.append(Section(f"Constitution of iteration {t}", rows=rows))
         sections.append(Section(f"Edits in iteration {t}", "" if edits else "None.", rows=edits))
+    return sections
+
+
+def _edit_effects(
+    store: Store, run_id: str, benchmarks: Sequence[str], embedder: Callable[[], Embedder] | None
+) -> list[Section]:
+    config = store.run(run_id).config()
+    told = (
+        "An edit made in iteration t touches the prompts for which M_(t-1) stated a principle whose training text it "
+        "changed or took out. Changes from M_(t-1) to M_t are paired by prompt; touched prompts differ from others without "
+        "an edit too."
+    )
+    sections = []
+    for name in benchmarks:
+        rows = edit_rows([asdict(each) for each in run_edit_effects(store, run_id, config, name, embedder)])
+        sections += [Section(f"Effect of edits: {name}", told, rows=rows)] if rows else []
     return sections
 
 

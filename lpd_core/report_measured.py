@@ -21,7 +21,7 @@ PAIRS = 40
 
 
 def measured_sections(store: Store, run_id: str) -> list[Section]:
-    """Judged comparisons with their pairs, the judge beside people, people's votes, benchmarks; those that there are."""
+    """Judged comparisons, the judge beside people, people's votes, benchmarks; those that there are."""
     kept = kept_comparisons(store, run_id)
     agreement = agreement_rows([asdict(each) for each in judge_and_people(store, run_id)])
     sections = [_judged(kept)] if kept else []
@@ -29,8 +29,12 @@ def measured_sections(store: Store, run_id: str) -> list[Section]:
         told = "Cohen's kappa between the judge's outcomes and people's blind votes on the same two answers; 0 is chance."
         sections.append(Section("Judge and people", told, rows=agreement))
     sections += _votes(store, run_id)
-    sections += _benchmarks(stored_benchmarks(store, run_id))
-    return sections + [_pairs(store, run_id, each) for each in kept if not _is_entry(each)]
+    return sections + _benchmarks(stored_benchmarks(store, run_id))
+
+
+def pair_sections(store: Store, run_id: str) -> list[Section]:
+    """The pairs of each judged comparison of answers, where the judged table's links lead."""
+    return [_pairs(store, run_id, each) for each in kept_comparisons(store, run_id) if not _is_entry(each)]
 
 
 def _is_entry(kept: Kept) -> bool:

@@ -129,11 +129,13 @@ def report(
     if html is None and markdown is None:
         print_report(store, run_id, json_)
         return
+    from lpd_core.build import build_embedder
     from lpd_core.document import to_html, to_markdown
     from lpd_core.report_document import run_document
     from lpd_core.store.run_folder import write_text
 
-    sections = run_document(store, run_id)
+    folder = store.run(run_id)
+    sections = run_document(store, run_id, lambda: build_embedder(folder.config(), store.cache))
     drawn = [(path, draw) for path, draw in ((html, to_html), (markdown, to_markdown)) if path is not None]
     for path, draw in drawn:
         write_text(path, draw(sections))

@@ -43,6 +43,10 @@ class History:
         """The constitution after the whole log."""
         return self._position.state
 
+    def after(self, seq: int) -> Constitution:
+        """The constitution after the first `seq` lines of the log; 0 is as found."""
+        return self._positions[seq].state
+
     @property
     def can_undo(self) -> bool:
         """Whether an undo would find an edit."""

@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from lpd_core.measuring_text import effect_rows, quality_rows
+from lpd_core.measuring_text import edit_rows, effect_rows, quality_rows
 from lpd_core.statistics import Comparison, compare_scores
 from pages.components import colours, inquiries, reads
 from pages.components.cards import show_empty, with_interval
@@ -155,6 +155,7 @@ def show_principles(run: str, benchmark: str) -> None:
     title = f"Effect on f, iteration {found['best_iteration']}: gain less that of the same prompt's other candidates"
     show_bars(rows, "evaluate.effects", title, "effect on the gain in f", 0.0)
     show_strengths(run, found)
+    show_edits(found)
     show_table("Constitutions", quality_rows(found["quality"]))
     st.caption(
         "95 % intervals: Wilson's for shares, bootstrap over candidates for effects, Wald's for weights. Diversity is the "
@@ -194,6 +195,36 @@ def show_strengths(run: str, found: Mapping[str, Any]) -> None:
             st.page_link(
                 "pages/constitution.py", label="Its entry and members", query_params={**place, "entry": entry}
             )
+
+
+def show_edits(found: Mapping[str, Any]) -> None:
+    """What changed on the held-out prompts that an edit of the constitution touched, against the others."""
+    edits = found["edits"]
+    st.markdown("**What edits did**")
+    if not edits:
+        st.caption(
+            "No edit of this run changed a training text and was followed by a measurement. Edit a constitution at its "
+            "gate; after the next training its effect stands here."
+        )
+        return
+    bars = [
+        {
+            "name": f"iteration {row['iteration']}, edit {row['seq'] or 'all'} {row['op']}, {name}",
+            **change[which],
+        }
+        for row in edits
+        for change in row["changes"]
+        if change["measure"] == "y2"
+        for which, name in (("touched", "touched"), ("others", "others"))
+    ]
+    title = f"Change of f(y2) from M_(t-1) to M_t on {found['benchmark']}, paired by prompt"
+    show_bars(bars, "evaluate.edits", title, "change of f(y2)", 0.0)
+    show_table("Effect of edits", edit_rows(edits))
+    st.caption(
+        "An edit touches the held-out prompts for which the model before it states a principle whose training text the edit "
+        "changed or took out. Accepted: f(y2) above f(y1) by the margin. Bootstrap intervals over prompts. Touched prompts "
+        "differ from others without an edit too, so this is a hint and no experiment."
+    )
 
 
 def show_table(title: str, rows: Sequence[Mapping[str, str]]) -> None:
