@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from lpd_core.cli import (
+    cluster,
     constitution_edits,
     data,
     evaluate,
@@ -29,6 +30,7 @@ look.register(app)
 transcripts.register(app)
 upkeep.register(app)
 evaluate.register(app)
+cluster.register(app)
 app.command("work-queue", hidden=True)(queue.work_queue)
 app.add_typer(queue.app, name="queue")
 app.add_typer(keeping.app, name="runs")
