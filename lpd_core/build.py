@@ -61,7 +61,7 @@ def build_sampler(config: RunConfig, model: str) -> Sampler:
             raise ConfigError(
                 f"unknown script {config.sampler.script!r}; {suggest(config.sampler.script, SCRIPTS)}"
             )
-        return ScriptedSampler(SCRIPTS[config.sampler.script])
+        return ScriptedSampler(SCRIPTS[config.sampler.script], remembers=False)
     if kind == "vllm":
         from lpd_core.samplers.vllm import VllmSampler
 

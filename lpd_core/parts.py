@@ -87,17 +87,19 @@ class Emit(Protocol):
 
 @dataclass
 class ScriptedSampler:
-    """A fake that answers from a function of (messages, seed); records what it was asked. Serves tests of
-    logic and dry runs, reachable as `sampler.kind = "scripted"`."""
+    """A fake that answers from a function of (messages, seed); remembers what it was asked where a test wants to know.
+    Serves tests of logic and dry runs, reachable as `sampler.kind = "scripted"`."""
 
     script: Callable[[Sequence[Message], int], str]
+    remembers: bool = True
     asked: list[tuple[tuple[Message, ...], int]] = field(default_factory=list)
 
     def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> list[Generation]:
         """Answer every request with the script's text, cut to `sampling.max_tokens` words."""
         generations = []
         for request in requests:
-            self.asked.append((request.messages, request.seed))
+            if self.remembers:
+                self.asked.append((request.messages, request.seed))
             words = self.script(request.messages, request.seed).split(" ")
             kept = words[: sampling.max_tokens]
             reason = "stop" if len(kept) == len(words) else "length"

@@ -180,7 +180,10 @@ class RunFolder:
         """The committed segments, in order."""
         if not self.segments.exists():
             return []
-        return sorted(p.name for p in self.segments.iterdir() if p.is_dir() and not p.name.startswith("."))
+        with os.scandir(
+            self.segments
+        ) as found:  # no look at each: there may be thousands, listed every second
+            return sorted(each.name for each in found if each.is_dir() and not each.name.startswith("."))
 
     def has_segment(self, iteration: int, stage: str, chunk: int) -> bool:
         """Whether a chunk is committed."""

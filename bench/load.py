@@ -1,0 +1,164 @@
+"""An E-step of 100,000 prompts with the scripted sampler, as a run does it: a driver and a stage process, committed
+segments, the database.
+
+`python -m bench.load [--prompts 100000]`. For each tenth: CPU milliseconds a prompt of the stage (drafting to committing
+segments) and of the driver (taking segments into the database), the memory of both, and the database's size. CPU and not
+wall seconds, since other work on the machine disturbs them least. Fails where the last tenth costs more than 10 % above
+the first or the stage's memory grows by more than 10 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from lpd_core import jobs
+from lpd_core.config import load_config
+from lpd_core.events import Progress
+from lpd_core.store import RunFolder, Store
+
+TENTHS = 10
+BAR = 1.10
+TOPICS = "rivers bread engines violins harbours orchards lanterns glaciers letters bridges".split()
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the processes of a run had used when so many prompts were done: CPU seconds, bytes."""
+
+    done: int
+    wall: float
+    stage_cpu: float
+    driver_cpu: float
+    stage_memory: int
+    driver_memory: int
+    database: int
+
+
+def write_prompts(path: Path, count: int) -> None:
+    """Different prompts of about 40 words with golds of about 60."""
+    with open(path, "w", encoding="utf-8") as file:
+        for n in range(count):
+            topic, other = TOPICS[n % 10], TOPICS[n // 10 % 10]
+            words = " ".join(f"{other} {n * 7 + k}" for k in range(15))
+            row = {
+                "prompt": f"Question {n}: what would somebody who keeps {topic} have to know of {words}?",
+                "gold": f"Whoever keeps {topic} knows of {words}, of {topic} and of {other} number {n}, and says why.",
+                "split": "train" if n < count - 20 else "dev",
+            }
+            file.write(json.dumps(row) + "\n")
+
+
+def start(home: Path, prompts: int) -> RunFolder:
+    """The run, at work; it evaluates 8 prompts and then mines."""
+    data = home / "load.jsonl"
+    home.mkdir(parents=True, exist_ok=True)
+    write_prompts(data, prompts + 20)
+    settings = [
+        f"data.train=[{json.dumps(str(data))}]",
+        f"data.dev=[{json.dumps(str(data))}]",
+        "data.test=[]",
+        f"data.prompts_per_iteration=[{prompts}]",
+        "data.heldout_limit=8",
+        "iterations=1",
+        "e_step.chunk_prompts=16",
+    ]
+    store = Store(home)
+    folder = jobs.create_run(store, load_config("smoke", assignments=settings))
+    jobs.start(store, folder.run_id)
+    return folder
+
+
+def look(folder: RunFolder, done: int, began: float) -> Look | None:
+    """The processes now; None between two stages."""
+    try:
+        driver = psutil.Process(folder.driver_pid())
+        stage = driver.children()[0]
+        own, worker = driver.cpu_times(), stage.cpu_times()
+        database = folder.root.parent.parent / "lpd.duckdb"
+        return Look(
+            done,
+            time.monotonic() - began,
+            worker.user + worker.system,
+            own.user + own.system,
+            stage.memory_info().rss,
+            driver.memory_info().rss,
+            database.stat().st_size,
+        )
+    except (psutil.Error, IndexError, OSError):
+        return None
+
+
+def watch(folder: RunFolder, prompts: int) -> list[Look]:
+    """A look when the first chunk is done and at each tenth of the E-step, the last one just before its end."""
+    looks: list[Look] = []
+    latest: Look | None = None
+    offset, done, total, began = 0, 0, prompts, time.monotonic()
+    while done < total:
+        events, offset = folder.events(offset)
+        found = [each for _, each in events if isinstance(each, Progress) and each.stage == "e_step"]
+        done, total = (found[-1].done, found[-1].total) if found else (done, total)
+        if done and folder.state().stage == "e_step":
+            latest = look(folder, done, began) or latest
+        if latest and latest.done >= (len(looks) * prompts / TENTHS or 1):
+            looks.append(latest)
+        if folder.state().status not in ("queued", "running", "finished"):
+            sys.exit(f"the run ended: {folder.state()}")
+        time.sleep(0.05)
+    return looks if len(looks) > TENTHS or latest is None else [*looks, latest]
+
+
+def show(looks: list[Look]) -> float:
+    """A line a tenth; the last tenth's cost over the first's."""
+    print(
+        f"{'prompts':>9}{'stage':>12}{'driver':>12}{'both':>12}{'wall':>12}{'stage':>10}{'driver':>10}{'database':>10}"
+    )
+    print(
+        f"{'done':>9}{'CPU ms':>12}{'CPU ms':>12}{'CPU ms':>12}{'ms a prompt':>12}{'MiB':>10}{'MiB':>10}{'MiB':>10}"
+    )
+    costs = []
+    for before, after in itertools.pairwise(looks):
+        count = (after.done - before.done) / 1000
+        stage = (after.stage_cpu - before.stage_cpu) / count
+        driver = (after.driver_cpu - before.driver_cpu) / count
+        costs.append(stage + driver)
+        print(
+            f"{after.done:>9,}{stage:>12.2f}{driver:>12.2f}{costs[-1]:>12.2f}{(after.wall - before.wall) / count:>12.2f}"
+            f"{after.stage_memory / 2**20:>10.0f}{after.driver_memory / 2**20:>10.0f}{after.database / 2**20:>10.0f}",
+            flush=True,
+        )
+    return costs[-1] / costs[0]
+
+
+def main() -> None:
+    """Run, look, and compare the last tenth with the first."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--prompts", type=int, default=100_000)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as home:
+        folder = start(Path(home), options.prompts)
+        try:
+            looks = watch(folder, options.prompts)
+        finally:
+            if folder.is_driven():
+                jobs.stop(Store(Path(home)), folder.run_id, seconds=120)
+    ratio = show(looks)
+    memory = looks[-1].stage_memory / looks[1].stage_memory
+    print(
+        f"E-step of {options.prompts:,} prompts, scripted: the last tenth costs {ratio:.2f} times the first by CPU, the "
+        f"stage holds {memory:.2f} times the memory (bars {BAR})"
+    )
+    if ratio > BAR or memory > BAR:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
