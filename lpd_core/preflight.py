@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lpd_core.config import RunConfig, resolve_path
+from lpd_core.costs import generations, mined_prompts, tokens_at_most
 from lpd_core.data_checks import check_data
 from lpd_core.e_step import load_seeds
 from lpd_core.errors import UserError
@@ -269,27 +270,15 @@ def _time(
 
 def _amounts(config: RunConfig, pools: Mapping[str, list[Example]]) -> tuple[int, int]:
     """How many prompts are mined over all iterations, and how many are held out."""
-    sizes = config.data.prompts_per_iteration or [0]
-    mined = sum(sizes[min(t, len(sizes) - 1)] for t in range(config.iterations))
     held = sum(min(len(pool), config.data.heldout_limit) for name, pool in pools.items() if name != "train")
-    return min(mined, len(pools.get("train", []))), held
+    return min(mined_prompts(config), len(pools.get("train", []))), held
 
 
 def _estimate(report: Preflight, store: Store, config: RunConfig, pools: Mapping[str, list[Example]]) -> None:
     """Generations and the most tokens they may take, for the whole run."""
-    settings = config.e_step
-    each = settings.propose.max_tokens + settings.refine.max_tokens
-    each += settings.critique.max_tokens if settings.use_critique else 0
     mined, held = _amounts(config, pools)
-    chain = (
-        config.evaluate.draft.max_tokens
-        + config.evaluate.principle.max_tokens
-        + config.evaluate.refine.max_tokens
-    )
-    calls = 3 if settings.use_critique else 2
     report.facts["estimate"] = {
-        "generations": mined * (1 + calls * settings.n) + 3 * held * (config.iterations + 1),
-        "tokens_at_most": mined * (settings.draft.max_tokens + settings.n * each)
-        + held * chain * (config.iterations + 1),
+        "generations": generations(config, mined, held),
+        "tokens_at_most": tokens_at_most(config, mined, held),
     }
     report.facts["time"] = estimate_seconds(store, config, mined, held)

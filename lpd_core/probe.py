@@ -16,8 +16,8 @@ from typing import Any
 
 from lpd_core import jobs, machine
 from lpd_core.config import RunConfig, parse_config
+from lpd_core.costs import generations_of_prompt
 from lpd_core.errors import UserError
-from lpd_core.rates import generations_of_prompt
 from lpd_core.store import RunFolder, Store
 from lpd_core.types import Example
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lpd_core.config import RunConfig, resolve_path
+from lpd_core.costs import generations_of_prompt
 from lpd_core.store import Store, measured
 
 SAME = ("kind", "engine", "workers", "threads")
@@ -35,11 +36,6 @@ def estimate_seconds(store: Store, config: RunConfig, mined: int, held: int) -> 
         "iterations": len({(row["run_id"], row["iteration"]) for row in alike}),
         "runs": len({row["run_id"] for row in alike}),
     }
-
-
-def generations_of_prompt(config: RunConfig) -> int:
-    """Generations that mining one prompt takes: its draft, then principle, critique and refinement N times."""
-    return 1 + (3 if config.e_step.use_critique else 2) * config.e_step.n
 
 
 def _is_alike(tree: Mapping[str, Any], config: RunConfig) -> bool:

@@ -14,7 +14,7 @@ LAYERS = {
     "support trials tree",
     3: "samplers linkage reciprocal hierarchy clustering similar keywords layout embedding label_mask training "
     "workload trained_model launch fsdp_on_cpu training_machine training_worker weighted_sft "
-    "cluster_files memory corpus store judge scorers ifeval",
+    "cluster_files costs memory corpus store judge scorers ifeval",
     4: "model_card model_export measures judgements mt_bench alpaca_eval benchmark_results agreement edit_effects harness "
     "measuring_text pair_exports report_document report_measured "
     "stage e_step cluster_step m_step evaluate gate focus curation exports report transcripts assignment data_checks",

@@ -7,6 +7,7 @@ import typer
 from lpd_core.cli import (
     cluster,
     constitution_edits,
+    costs,
     data,
     evaluate,
     export,
@@ -31,6 +32,7 @@ transcripts.register(app)
 upkeep.register(app)
 evaluate.register(app)
 cluster.register(app)
+costs.register(app)
 app.command("work-queue", hidden=True)(queue.work_queue)
 app.add_typer(queue.app, name="queue")
 app.add_typer(keeping.app, name="runs")
