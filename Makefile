@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup app demo test test-vllm vllm-env test-cluster cluster-env bench check format screenshots demo-model faults clean
+.PHONY: setup app demo test test-vllm vllm-env test-cluster cluster-env bench check format screenshots demo-model faults fuzz audit clean
 
 setup: $(VENV)/.installed
 
@@ -36,8 +36,8 @@ test-cluster: setup  ## the tests on a Ray cluster of local nodes, in Ray's own 
 cluster-env: setup  ## Ray on top of .venv in build/cluster-env (0.3 GB), for sampler.python
 	$(PY) -m tests.cluster.environment
 
-bench: setup
-	$(PY) -m bench
+bench: setup  ## every benchmark that takes less than minutes; BENCH=--long for all, BENCH='--write scoring' for one
+	$(PY) -m bench $(BENCH)
 
 check: setup
 	$(VENV)/bin/ruff format --check .
@@ -53,6 +53,14 @@ screenshots: setup  ## every page, light and dark, into docs/screenshots (needs 
 
 faults: setup  ## the long form: 36 kills each of driver, stage and server on the demo run, resumed to the same rows
 	$(PY) -m tests.faults.kills --preset demo --kills 36 --write
+
+fuzz: setup  ## 100,000 generated inputs a parser, ten minutes each at most, into docs/reliability.md
+	$(PY) -m tests.fuzz --examples 100000 --minutes 10 --write
+
+audit:  ## known holes in the pinned libraries, asked of PyPI's advisory service, in an environment of its own
+	$(PYTHON) -m venv build/audit-env
+	build/audit-env/bin/pip install --quiet --disable-pip-version-check pip-audit
+	build/audit-env/bin/pip-audit --disable-pip --no-deps -r requirements.txt -r requirements-eval.txt
 
 demo-model: setup  ## rebuild the demo's world, tokenizer and model from nothing (about an hour)
 	$(PY) -m data.demo.builder all

@@ -1,6 +1,6 @@
 """Every parser under generated input: whatever comes, a value or an error of ours with a line to read.
 
-Short within the test suite; the long form is `python -m tests.fuzz --examples 100000`, that many inputs a target.
+Short within the test suite; the long form is `make fuzz`: 100,000 inputs a target, or as many as fit its minutes.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lpd_core.errors import LpdError
+from tests.faults.document import rewrite
 
 WORDS = st.sampled_from(
     'principle text name prompt gold messages role content user assistant schema entries for kind at Progress "" [ ] { } '
@@ -179,6 +181,18 @@ TARGETS: dict[str, tuple[Callable, st.SearchStrategy]] = {
 """What is fuzzed, and with what."""
 
 
+ROUND = 2000
+"""Inputs generated before the next look at the clock."""
+
+
+def fuzz_for(name: str, examples: int, seconds: float) -> int:
+    """Put inputs to a target until there were `examples` of them or the time is over; how many it met."""
+    give_up, met = time.monotonic() + seconds, 0
+    while met < examples and time.monotonic() < give_up:
+        met += fuzz(name, min(ROUND, examples - met))
+    return met
+
+
 def fuzz(name: str, examples: int) -> int:
     """Put `examples` inputs to a target; how many it met. Raises what escaped it, with the smallest input that
     does it."""
@@ -207,12 +221,19 @@ def main() -> None:
     """The long form."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--examples", type=int, default=100_000)
+    parser.add_argument("--minutes", type=float, default=60.0, help="most a target")
     parser.add_argument("--target", choices=TARGETS, action="append", help="only this one; may be repeated")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/reliability.md")
     options = parser.parse_args()
+    rows = ["| parser | inputs | seconds | what escaped it |", "|---|---|---|---|"]
     for name in options.target or TARGETS:
         started = time.monotonic()
-        fuzz(name, options.examples)
-        print(f"{name}: {options.examples} inputs, {time.monotonic() - started:.0f} s", flush=True)
+        met = fuzz_for(name, options.examples, 60 * options.minutes)
+        what = (TARGETS[name][0].__doc__ or name).partition(".")[0].partition(";")[0].partition(":")[0]
+        rows.append(f"| {name}: {what} | {met} | {time.monotonic() - started:.0f} | nothing |")
+        print(rows[-1], flush=True)
+        if options.write:
+            rewrite("fuzzing", f"{datetime.now(UTC):%Y-%m-%d}:\n\n" + "\n".join(rows))
 
 
 if __name__ == "__main__":

@@ -175,3 +175,16 @@ def test_the_readmes_commands_exist():
     makefile = (PROJECT / "Makefile").read_text()
     for target in set(re.findall(r"`make ([a-z-]+)`", (PROJECT / "README.md").read_text())):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_every_benchmark_has_its_place_in_the_document():
+    from bench.__main__ import DOCUMENT, LONG, NAMES
+    from tests.faults.document import section
+
+    assert set(LONG) <= set(NAMES)
+    assert all(section(name, DOCUMENT) for name in NAMES)
+    assert {path.stem for path in (PROJECT / "bench").glob("*.py") if "\ndef main(" in path.read_text()} == {
+        *NAMES,
+        "big_store",
+        "__main__",
+    }
