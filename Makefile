@@ -57,10 +57,10 @@ faults: setup  ## the long form: 36 kills each of driver, stage and server on th
 fuzz: setup  ## 100,000 generated inputs a parser, ten minutes each at most, into docs/reliability.md
 	$(PY) -m tests.fuzz --examples 100000 --minutes 10 --write
 
-audit:  ## known holes in the pinned libraries, asked of PyPI's advisory service, in an environment of its own
+audit: setup  ## known holes in the installed libraries, asked of PyPI's advisory service, in an environment of its own
 	$(PYTHON) -m venv build/audit-env
 	build/audit-env/bin/pip install --quiet --disable-pip-version-check pip-audit
-	build/audit-env/bin/pip-audit --disable-pip --no-deps -r requirements.txt -r requirements-eval.txt
+	build/audit-env/bin/pip-audit --path $(VENV)/lib/python*/site-packages
 
 demo-model: setup  ## rebuild the demo's world, tokenizer and model from nothing (about an hour)
 	$(PY) -m data.demo.builder all

@@ -44,14 +44,15 @@ class Look:
 
 
 def write_prompts(path: Path, count: int) -> None:
-    """Different prompts of about 40 words with golds of about 60."""
+    """Different prompts of about 40 words with golds of about 30, from a vocabulary of some thousand words."""
     with open(path, "w", encoding="utf-8") as file:
         for n in range(count):
+            name = f"{n // 1000} {n % 1000}"
             topic, other = TOPICS[n % 10], TOPICS[n // 10 % 10]
-            words = " ".join(f"{other} {n * 7 + k}" for k in range(15))
+            words = " ".join(f"{other} {(n * 7 + k) % 5000}" for k in range(15))
             row = {
-                "prompt": f"Question {n}: what would somebody who keeps {topic} have to know of {words}?",
-                "gold": f"Whoever keeps {topic} knows of {words}, of {topic} and of {other} number {n}, and says why.",
+                "prompt": f"Question {name}: what would somebody who keeps {topic} have to know of {words}?",
+                "gold": f"Whoever keeps {topic} knows of {words}, of {topic} and of {other} number {name}, and says why.",
                 "split": "train" if n < count - 20 else "dev",
             }
             file.write(json.dumps(row) + "\n")
