@@ -13,7 +13,7 @@ JUDGED = {"mt_bench": mt_bench, "alpaca_eval": alpaca_eval}
 
 def stored_benchmarks(store: Store, run_id: str) -> dict[str, Any]:
     """The kept measurements of a run: MT-Bench and AlpacaEval each as a list of one entry a judge and its prompts, IFEval's
-    accuracies; empty where nothing was measured."""
+    accuracies, the rows of lm-evaluation-harness; empty where nothing was measured."""
     told: dict[str, Any] = {}
     for name, module in JUDGED.items():
         rows = evaluating.measured_rows(store, run_id, module.BENCHMARK)
@@ -23,7 +23,9 @@ def stored_benchmarks(store: Store, run_id: str) -> dict[str, Any]:
                 for (judge, digest), own in _by_judge(rows).items()
             ]
     checked = evaluating.measured_rows(store, run_id, ifeval.BENCHMARK)
-    return {**told, "ifeval": ifeval.summarise(checked)} if checked else told
+    told |= {"ifeval": ifeval.summarise(checked)} if checked else {}
+    tasks = evaluating.task_results(store, run_id)
+    return {**told, "tasks": tasks} if tasks else told
 
 
 def _by_judge(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:

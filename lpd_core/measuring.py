@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lpd_core import benchmarks, judgements, measures
+from lpd_core import benchmarks, harness, judgements, measures
 from lpd_core.agreement import judge_and_people
 from lpd_core.build import build_embedder, build_judge
 from lpd_core.config import RunConfig, override
@@ -15,6 +15,7 @@ from lpd_core.edit_effects import run_edit_effects
 from lpd_core.errors import UserError
 from lpd_core.judge import Judge, load_prompts
 from lpd_core.metrics import best_iteration
+from lpd_core.stage import model_of
 from lpd_core.store import RunFolder, Store, constitutions, evaluating
 from lpd_core.store import runs as run_table
 
@@ -34,6 +35,7 @@ class Request:
     mt_bench: Path | None = None
     references: Path | None = None
     alpaca_eval: Path | None = None
+    tasks: harness.Wanted | None = None
 
 
 def measure_run(
@@ -84,6 +86,9 @@ def measure_run(
         told["mt_bench"] = [benchmarks.run_mt_bench(bench, wanted.mt_bench, wanted.references)]
     if wanted.alpaca_eval is not None:
         told["alpaca_eval"] = [benchmarks.run_alpaca_eval(bench, wanted.alpaca_eval)]
+    if wanted.tasks is not None:
+        models = {t: model_of(config, folder, t) for t in (0, best)}
+        told["tasks"] = harness.run_tasks(store, folder, config, models, wanted.tasks, tell)
     return told
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,7 +39,7 @@ def tables(found: Mapping[str, Any]) -> list[Table | str]:
 
 
 def benchmark_tables(found: Mapping[str, Any]) -> list[Table]:
-    """The tables of MT-Bench, AlpacaEval and IFEval, those that were measured."""
+    """The tables of MT-Bench, AlpacaEval, IFEval and tasks, those that were measured."""
     parts: list[Table] = []
     for each in found.get("mt_bench") or ():
         by = f"rated 1 to 10 by {each['judge']}, prompts {each['prompts_digest']}"
@@ -50,6 +51,8 @@ def benchmark_tables(found: Mapping[str, Any]) -> list[Table]:
     if found.get("ifeval"):
         splitters = ", ".join(sorted({rows["sentences"] for rows in found["ifeval"].values()}))
         parts.append((f"IFEval, sentences split by the {splitters}", _accuracies(found["ifeval"])))
+    if found.get("tasks"):
+        parts.append(("tasks of lm-evaluation-harness", task_rows(found["tasks"])))
     return parts
 
 
@@ -219,6 +222,24 @@ def edit_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
         }
         for row in rows
         for change in row["changes"]
+    ]
+
+
+def task_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """The table of kept task results: a row an iteration, task and metric."""
+    return [
+        {
+            "iteration": str(row["iteration"]) if row["iteration"] else "base",
+            "task": row["task"],
+            "metric": row["metric"],
+            "value": f"{row['value']:.3f}",
+            "stderr": "-" if row["stderr"] is None else f"{row['stderr']:.3f}",
+            "n": "-" if row["n"] is None else str(row["n"]),
+            "chat template": "yes" if json.loads(row["settings"])["chat_template"] else "no",
+            "shots": str(json.loads(row["settings"])["shots"]),
+            "lm_eval": str(json.loads(row["settings"])["lm_eval"]),
+        }
+        for row in rows
     ]
 
 

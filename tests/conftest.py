@@ -86,3 +86,13 @@ def run_inline(store, settings: dict):
     folder = jobs.create_run(store, parse_config(settings))
     drive(store, folder.run_id, inline=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """The store and folder of a small finished run of one iteration, in a home of its own; tests add measurements to it."""
+    from lpd_core.store import Store
+
+    folder = tmp_path_factory.mktemp("finished")
+    store = Store(folder / "home")
+    return store, run_inline(store, {**small_settings(folder), "iterations": 1})

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import SHARED, example_rows, run_inline, small_settings, write_jsonl
+from conftest import SHARED, example_rows, write_jsonl
 from sklearn.linear_model import LogisticRegression
 
 from lpd_core import alpaca_eval, mt_bench
@@ -17,7 +17,6 @@ from lpd_core.length_control import length_controlled
 from lpd_core.measuring_text import benchmark_tables
 from lpd_core.parts import SCRIPTS, ScriptedSampler, echo_script
 from lpd_core.prompts import load_templates
-from lpd_core.store import Store
 from lpd_core.types import Generation
 
 CONFIG = RunConfig()
@@ -69,14 +68,6 @@ def same(a, b):
 def scripts(monkeypatch):
     monkeypatch.setitem(SCRIPTS, "rater", rater)
     monkeypatch.setitem(SCRIPTS, "longer", prefers_longer)
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A small finished run of one iteration in a home of its own."""
-    folder = tmp_path_factory.mktemp("benchmarks")
-    store = Store(folder / "home")
-    return store, run_inline(store, {**small_settings(folder), "iterations": 1})
 
 
 @pytest.fixture

@@ -58,6 +58,23 @@ def evaluate(
             "--alpaca-eval", help="Reference outputs (JSON, JSONL: instruction, output): win rate over them."
         ),
     ] = None,
+    tasks: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--tasks", help="Tasks of lm-evaluation-harness, by name: arc_easy,hellaswag. Needs lm_eval."
+        ),
+    ] = None,
+    task_folder: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--task-folder", help="With --tasks: a folder with task files of your own (YAML)."),
+    ] = None,
+    task_limit: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--task-limit", min=1, help="With --tasks: most documents of each task."),
+    ] = None,
+    chat_template: Annotated[
+        bool, typer.Option("--chat-template", help="With --tasks: apply the model's chat template.")
+    ] = False,
     json_: Json = False,
 ) -> None:
     """Of a run: win rates from step to step, the constitution's quality, each principle's strength; with --judge by a
@@ -73,12 +90,28 @@ def evaluate(
 
     if references is not None and mt_bench is None:
         raise UserError("--references goes with --mt-bench QUESTIONS")
-    wanted = Request(benchmark, judge, limit, entries, ifeval, mt_bench, references, alpaca_eval)
+    wanted = Request(
+        benchmark, judge, limit, entries, ifeval, mt_bench, references, alpaca_eval,
+        _tasks(tasks, task_folder, task_limit, chat_template),
+    )  # fmt: skip
     store = Store()
     found = measure_run(
         store, store.run(run_id), wanted, set_ or (), tell=lambda line: print(line, file=sys.stderr)
     )
     show(found, json_, "\n\n".join(_drawn(tables(found))))
+
+
+def _tasks(names: str | None, folder: Path | None, limit: int | None, chat_template: bool):
+    from lpd_core.harness import Wanted
+
+    if names is None:
+        if folder is not None or limit is not None or chat_template:
+            raise UserError("--task-folder, --task-limit and --chat-template go with --tasks NAMES")
+        return None
+    wanted = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
+    if not wanted:
+        raise UserError("--tasks names no task; write for instance --tasks arc_easy,hellaswag")
+    return Wanted(wanted, folder, limit, chat_template)
 
 
 def _drawn(parts) -> list[str]:

@@ -53,11 +53,16 @@ def outcomes_by_principle(store: Store, run_id: str, iteration: int) -> dict[str
 
 
 def keep_measured(
-    store: Store, folder: RunFolder, iteration: int, name: str, rows: Sequence[Mapping[str, Any]]
+    store: Store,
+    folder: RunFolder,
+    iteration: int,
+    name: str,
+    rows: Sequence[Mapping[str, Any]],
+    more: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
 ) -> None:
-    """Keep judged or checked answers as rows of `evaluations`, in a segment of the run, as every result is; `name` tells
-    the measurement apart from others, and the same rows are kept once."""
-    whole = json.dumps([name, list(rows)], sort_keys=True, ensure_ascii=True)
+    """Keep judged or checked answers as rows of `evaluations`, and rows of `more` tables beside them, in a segment of the
+    run, as every result is; `name` tells the measurement apart from others, and the same rows are kept once."""
+    whole = json.dumps([name, list(rows), dict(more or {})], sort_keys=True, ensure_ascii=True)
     digest = hashlib.sha256(whole.encode()).hexdigest()[:12]
     keyed = [
         {
@@ -69,7 +74,9 @@ def keep_measured(
         }
         for row in rows
     ]
-    folder.write_segment(iteration, f"measured_{digest}", 0, {"evaluations": keyed})
+    owner = {"run_id": folder.run_id, "iteration": iteration}
+    tables = {table: [{**owner, **row} for row in each] for table, each in (more or {}).items()}
+    folder.write_segment(iteration, f"measured_{digest}", 0, {"evaluations": keyed, **tables})
     runs.ingest(store, folder)
 
 
@@ -84,6 +91,15 @@ def measured_rows(store: Store, run_id: str, benchmark: str, limit: int = 100_00
         [run_id, benchmark, limit],
     )
     return _last_of_each([{**row, "verdict": json.loads(row["verdict"] or "{}")} for row in rows])
+
+
+def task_results(store: Store, run_id: str) -> list[dict[str, Any]]:
+    """What lm-evaluation-harness measured of a run: iteration, task, metric, value, stderr, n, settings (JSON)."""
+    return store.database.query(
+        """select iteration, task, metric, value, stderr, n, settings from task_results where run_id = ?
+           order by task, metric, iteration, settings limit 5000""",
+        [run_id],
+    )
 
 
 def judged_rows(store: Store, run_id: str, limit: int = 200_000) -> list[dict[str, Any]]:

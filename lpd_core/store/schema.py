@@ -114,12 +114,23 @@ def add_generations(connection) -> None:
         connection.execute(f"alter table {table} add column generations json")
 
 
+def keep_task_results(connection) -> None:
+    """What lm-evaluation-harness measured: a row a task and metric (with its filter), its stderr and n; `settings` are those
+    that the number depends on, JSON."""
+    connection.execute(
+        """create table task_results (
+               run_id text, iteration integer, task text, metric text, value double, stderr double, n integer,
+               settings text, primary key (run_id, iteration, task, metric, settings))"""
+    )
+
+
 MIGRATIONS: tuple[Callable, ...] = (
     create_tables,
     create_votes,
     add_dataset_summary,
     keep_lineages,
     add_generations,
+    keep_task_results,
 )
 """In order; a migration is never changed once released, a new one is added."""
 

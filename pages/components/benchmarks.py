@@ -23,6 +23,7 @@ COMMANDS = (
     "--mt-bench question.jsonl [--references gpt-4.jsonl]",
     "--alpaca-eval model_outputs.json",
     "--ifeval input_data.jsonl",
+    "--tasks arc_easy,hellaswag",
 )
 
 
@@ -132,12 +133,18 @@ def show_groups(
 def show_answers(run: str, found: Mapping[str, Any]) -> None:
     """The kept answers of one benchmark, lowest score first, and one of them whole."""
     there = [name for name in NAMES if name.replace("-", "_") in found]
+    there += sorted({f"task:{row['task']}" for row in found.get("tasks", ())})
     st.subheader("Its answers", anchor=False)
     asked = session.param("bench", there[0])
     name = st.segmented_control(
-        "Benchmark", there, default=asked if asked in there else there[0], required=True, format_func=NAMES.get,
-        key="evaluate.bench", on_change=lambda: session.set_param("bench", st.session_state["evaluate.bench"]),
-    )  # fmt: skip
+        "Benchmark",
+        there,
+        default=asked if asked in there else there[0],
+        required=True,
+        format_func=lambda each: NAMES.get(each, plain(each)),
+        key="evaluate.bench",
+        on_change=lambda: session.set_param("bench", st.session_state["evaluate.bench"]),
+    )
     rows = reads.fetch(evaluating.measured_rows, run, name)
     rows.sort(key=lambda row: (row["score"] is not None, row["score"] or 0.0))
     table = {
