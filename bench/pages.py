@@ -1,7 +1,7 @@
 """The dashboard under load, in a real headless browser: first paint, an interaction a page, the server's memory, and
-what five watching browsers cost a running E-step.
+what watching browsers cost a running E-step.
 
-Run from the project's folder: python -m bench.pages [--home HOME] [--only PAGE ...] [--e-step]. Without `--home` a store of
+Run from the project's folder: python -m bench.pages [--home HOME] [--only PAGE ...] [--e-step [--browsers 10]]. Without `--home` a store of
 1,000,000 candidates, 100,000 principles, 500 clusters and 20 runs is made first (bench.big_store). `cold` opens the page
 in a new browser profile on a server that was just started; `warm` in a new profile on the same server. Times are
 seconds by the clock from the navigation to the page's first own content (a table, a chart, an entry or its own
@@ -181,8 +181,8 @@ def e_step_seconds(home: Path) -> float:
     return started[-1] - started[0]
 
 
-def measure_e_step() -> None:
-    """The E-step alone, with five browsers watching, and alone again; the browsers at the lowest priority, since
+def measure_e_step(browsers: int) -> None:
+    """The E-step alone, with some browsers watching, and alone again; the browsers at the lowest priority, since
     theirs would be other machines."""
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch)
@@ -191,7 +191,7 @@ def measure_e_step() -> None:
         server.start()
         watchers = [
             subprocess.Popen(["nice", "-n", "19", sys.executable, "-m", "bench.pages", "--watch", server.url])
-            for _ in range(5)
+            for _ in range(browsers)
         ]
         time.sleep(10)
         watched = e_step_seconds(home)
@@ -201,7 +201,7 @@ def measure_e_step() -> None:
         server.stop()
         alone.append(e_step_seconds(home))
     base = statistics.mean(alone)
-    print(f"E-step alone {alone[0]:.1f} s and {alone[1]:.1f} s, with five browsers watching {watched:.1f} s: "
+    print(f"E-step alone {alone[0]:.1f} s and {alone[1]:.1f} s, with {browsers} browsers watching {watched:.1f} s: "
           f"{100 * (watched / base - 1):+.1f} % (bar 5 %)")  # fmt: skip
 
 
@@ -219,13 +219,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path)
     parser.add_argument("--only", nargs="*")
-    parser.add_argument("--e-step", action="store_true", help="only what five browsers cost an E-step")
+    parser.add_argument("--e-step", action="store_true", help="only what watching browsers cost an E-step")
+    parser.add_argument("--browsers", type=int, default=5, help="with --e-step, how many")
     parser.add_argument("--watch", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.watch:
         watch(options.watch)
     elif options.e_step:
-        measure_e_step()
+        measure_e_step(options.browsers)
     else:
         names = options.only or sorted(path.stem for path in (PROJECT / "pages").glob("*.py"))
         with tempfile.TemporaryDirectory() as scratch:

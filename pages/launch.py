@@ -195,6 +195,7 @@ def show_group(group: str, about: str, keys: list[str], found: dict[str, str]) -
 def show_checks(config: RunConfig) -> None:
     """Preflight and the start: asked of a process, shown when it answers."""
     st.subheader("Before the first token", anchor=False)
+    preflight.show_trust(config)
     files = {"run.toml": to_toml(config)}
     asked = inquiries.ask(
         "launch", ["check", "--config", "{run.toml}"], files=files, resident=creation.MEMORY

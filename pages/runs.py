@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import streamlit as st
 
 from lpd_core import housekeeping, jobs
-from lpd_core.errors import LpdError
+from lpd_core.errors import LpdError, UserError
 from lpd_core.queue import Queue, QueueState, place_of
 from lpd_core.store import RunState
 from lpd_core.store.overview import overviews
-from pages.components import live, reads, replicas, run_panel, session
+from pages.components import live, preflight, reads, replicas, run_panel, session
 from pages.components.cards import show_empty, show_heading, show_status, size, stage_name
 from pages.components.run_list import show_run_list
 from pages.components.text import plain
@@ -135,6 +136,8 @@ def show_run(run: str, state: RunState, queue: QueueState) -> None:
         where = f"iteration {state.iteration}, {stage_name(state.stage)}" if settled else ""
         st.caption(plain(", ".join(part for part in (name, where, _place_text(place)) if part)))
     show_actions(run, state, place)
+    with suppress(UserError):  # a damaged configuration is told by the failure below
+        preflight.show_trust(reads.folder(run).config())
     if state.status in BROKEN:
         run_panel.show_failure(reads.folder(run), state)
     if state.status == "queued" and not state.pid and not state.stage:

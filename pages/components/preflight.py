@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from lpd_core.config import RunConfig
 from pages.components.cards import duration, size
 from pages.components.text import clip, plain, show_text, show_tokens
 
@@ -35,6 +36,18 @@ def show_findings(findings: Sequence[Mapping[str, str]]) -> None:
         (st.error if finding["level"] == "error" else st.warning)(f"{told}{mend}")
     if not findings:
         st.success("Nothing stands in the way.")
+
+
+def show_trust(config: RunConfig) -> None:
+    """In red, where the run executes code that comes with a model."""
+    models = {"model": config.model, "scoring.judge.model": config.scoring.judge.model}
+    trusted = [f"`{name}.trust_remote_code`" for name, model in models.items() if model.trust_remote_code]
+    if trusted:
+        st.error(
+            f"**Code from the model's folder runs on this machine with your rights:** {' and '.join(trusted)} is on. "
+            "Leave it off unless you have read that code.",
+            icon=":material/gpp_bad:",
+        )
 
 
 def show_facts(facts: Mapping[str, Any]) -> None:

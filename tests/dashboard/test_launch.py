@@ -92,6 +92,16 @@ def test_a_file_that_takes_too_much_memory_makes_no_run_and_costs_the_server_not
     assert not Store(home).run_ids()
 
 
+def test_code_that_comes_with_a_model_is_shown_in_red_before_and_after_the_start(home):
+    trusting = load_config("smoke", assignments=["model.trust_remote_code=true"])
+    run = jobs.create_run(Store(home), trusting).run_id
+    assert any(
+        "runs on this machine with your rights" in each.value for each in open_page("runs", run=run).error
+    )
+    plain = jobs.create_run(Store(home), load_config("smoke")).run_id
+    assert not open_page("runs", run=plain).error
+
+
 def test_a_run_can_be_queued(home, monkeypatch):
     monkeypatch.setattr(Queue, "attend", lambda self, seconds=10.0: None)
     app = checked(open_page("launch", preset="smoke"))
