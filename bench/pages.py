@@ -1,12 +1,13 @@
 """The dashboard under load, in a real headless browser: first paint, an interaction a page, the server's memory, and
 what watching browsers cost a running E-step.
 
-Run from the project's folder: python -m bench.pages [--home HOME] [--only PAGE ...] [--e-step [--browsers 10]]. Without `--home` a store of
-1,000,000 candidates, 100,000 principles, 500 clusters and 20 runs is made first (bench.big_store). `cold` opens the page
-in a new browser profile on a server that was just started; `warm` in a new profile on the same server. Times are
-seconds by the clock from the navigation to the page's first own content (a table, a chart, an entry or its own
-figures, not its title); an interaction is counted until the page has settled. The browsers run on the same machine as
-the server. The first line is a page of one text field, served by the same Streamlit: what no page can be faster than.
+Run from the project's folder: python -m bench.pages [--home HOME] [--only PAGE ...] [--e-step [--browsers 10]].
+Without `--home` a store of 1,000,000 candidates, 100,000 principles, 500 clusters and 20 runs is made first
+(bench.big_store). `cold` opens the page in a new browser profile on a server that was just started; `warm` in a new
+profile on the same server. Times are seconds by the clock from the navigation to the page's first own content (a table,
+a chart, an entry or its own figures, not its title); an interaction is counted until the page has settled. The browsers
+run on the same machine as the server. The first line is a page of one text field, served by the same Streamlit: what no
+page can be faster than.
 """
 
 from __future__ import annotations
