@@ -17,7 +17,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-PROMPTS, N, CHUNK = 80, 4, 8
+PROMPTS, N, CHUNK = 48, 2, 4
 
 
 def settings(name: str, **assignments: object) -> list[str]:
