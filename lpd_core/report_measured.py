@@ -108,6 +108,10 @@ def _said(outcomes: Sequence[str | None]) -> str:
     return ", ".join(outcome or "no verdict" for outcome in outcomes)
 
 
+def _system(system: votes.System) -> str:
+    return f"M_{system.iteration} {system.answer}" + (f" of {system.run}" if system.run else "")
+
+
 def _votes(store: Store, run_id: str) -> list[Section]:
     found: dict[tuple[Any, Any], list[votes.Tally]] = {}
     for tally in votes.tallies(store, run_id):
@@ -117,8 +121,8 @@ def _votes(store: Store, run_id: str) -> list[Section]:
         for tally in own if len(own) == 1 else [votes.together(own), *own]:
             rows.append(
                 {
-                    "answer": f"M_{system.iteration} {system.answer}",
-                    "against": f"M_{other.iteration} {other.answer}",
+                    "answer": _system(system),
+                    "against": _system(other),
                     "voter": tally.voter,
                     "n votes": tally.n,
                     "win rate": figure(tally.win_rate()),

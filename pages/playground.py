@@ -61,6 +61,29 @@ def choose_other(iteration: int, known: list[int], with_drafts: bool) -> System:
     return names[BOUND.choice("against", "Against", list(names), "0.y2", format_func=words)]
 
 
+def choose_rival(run_id: str, iteration: int, known: list[int]) -> System:
+    """What the iteration is voted against: another answer of its run, or the refined answer of another run's model."""
+    runs = ["", *(each for each in reads.run_ids() if each != run_id)]
+    other = (
+        BOUND.choice("rival", "Of run", runs, format_func=lambda name: name or "this one") if runs[1:] else ""
+    )
+    if not other:
+        return choose_other(iteration, known, with_drafts=True)
+    systems = {str(t): System(t, "y2", other) for t in measured(other)}
+    if not systems:
+        st.caption("That run has no held-out answers yet; its own are compared.")
+        return choose_other(iteration, known, with_drafts=True)
+    return systems[
+        BOUND.choice(
+            "rival_iteration",
+            "Against",
+            list(systems),
+            next(iter(systems)),
+            format_func=lambda name: system_name(systems[name]).capitalize(),
+        )
+    ]
+
+
 def show_try(run_id: str) -> None:
     """A prompt in, both sides out, and a vote on them."""
     known = trained(run_id)
@@ -130,7 +153,7 @@ def show_voting(run_id: str) -> None:
     iteration = picked([t for t in known if t > 0])
     left, right = st.columns([3, 2], gap="large", vertical_alignment="bottom")
     with left:
-        other = choose_other(iteration, known, with_drafts=True)
+        other = choose_rival(run_id, iteration, known)
     shows_gold = right.toggle("Show the gold answer", key="playground.gold")
     pair = (System(iteration), other)
     last = st.session_state.get("playground.last")
@@ -138,6 +161,11 @@ def show_voting(run_id: str) -> None:
         show_reveal(*last)
     ballot = waiting_ballot(run_id, pair)
     show_progress(run_id, pair)
+    if ballot is None and not reads.fetch(votes.heldout_count, run_id, pair):
+        st.info(
+            "These two have no held-out prompt in common. Choose a run that was measured on the same data."
+        )
+        return
     if ballot is None:
         st.info(
             "You have judged or skipped every held-out prompt of this pair. Compare another one, or see the votes."
@@ -247,8 +275,8 @@ def show_listed(run_id: str) -> None:
             "When": [row["at"] for row in rows],
             "Voter": [cell(row["voter"]) for row in rows],
             "Verdict": [VERDICTS[row["verdict"]][0] for row in rows],
-            "A": [system_name(System(row["iteration_a"], row["answer_a"])) for row in rows],
-            "B": [system_name(System(row["iteration_b"], row["answer_b"])) for row in rows],
+            "A": [system_name(votes.system_of(row, "a")) for row in rows],
+            "B": [system_name(votes.system_of(row, "b")) for row in rows],
             "Answer A": [cell(row["response_a"]) for row in rows],
             "Answer B": [cell(row["response_b"]) for row in rows],
         }

@@ -125,3 +125,24 @@ def test_prompts_that_a_judge_has_compared_are_voted_on_first(store, scripted_se
         seen.append(found.prompt_id)
         votes.record(store, found, "ada", "a")
     assert set(seen[:2]) == set(judged) and seen[2] not in judged
+
+
+def test_answers_of_two_runs_are_voted_on_and_told_apart_from_those_of_one(store, scripted_settings):
+    settings = {**scripted_settings, "iterations": 1}
+    ours, theirs = (run_inline(store, {**settings, "seed": seed}).run_id for seed in (1, 2))
+    pair = (System(1), System(1, "y2", theirs))
+    assert votes.heldout_count(store, ours, pair) == 16
+    found = votes.next_ballot(store, ours, pair, "ada")
+    answers = [
+        {row["prompt_id"]: row["response"] for name in ("dev", "test")
+         for row in evaluating.heldout_answers(store, run, 1, name)}[found.prompt_id]
+        for run in (ours, theirs)
+    ]  # fmt: skip
+    assert list(found.responses) == answers
+    votes.record(store, found.swapped(), "ada", "b")
+    (tally,) = votes.tallies(store, ours)
+    assert {tally.system, tally.other} == set(pair)
+    assert (tally.wins, tally.losses) == ((1, 0) if tally.system == System(1) else (0, 1))
+    assert votes.next_ballot(store, ours, pair, "ada").prompt_id != found.prompt_id
+    assert votes.next_ballot(store, ours, (System(1), System(0)), "ada") is not None
+    assert {vote["b"] for vote in votes.on_stored_answers(store, ours)} == {System(1)}

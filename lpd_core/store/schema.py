@@ -124,6 +124,12 @@ def keep_task_results(connection) -> None:
     )
 
 
+def vote_across_runs(connection) -> None:
+    """The run of each side of a vote; null is the vote's own."""
+    for side in ("a", "b"):
+        connection.execute(f"alter table votes add column run_{side} text")
+
+
 MIGRATIONS: tuple[Callable, ...] = (
     create_tables,
     create_votes,
@@ -131,6 +137,7 @@ MIGRATIONS: tuple[Callable, ...] = (
     keep_lineages,
     add_generations,
     keep_task_results,
+    vote_across_runs,
 )
 """In order; a migration is never changed once released, a new one is added."""
 

@@ -19,14 +19,23 @@ if TYPE_CHECKING:
 Verdict = Literal["a", "b", "tie", "both_bad"]
 VERDICTS: tuple[Verdict, ...] = Verdict.__args__
 ANSWERS = ("y1", "y2")
+SIDE_A, SIDE_B = ((f"(v.iteration_{each}, v.answer_{each}, coalesce(v.run_{each}, ''))") for each in "ab")
+BOTH_ANSWERED = """from evaluations a join evaluations b using (prompt_id, benchmark)
+    where a.run_id = if($ra = '', $run, $ra) and b.run_id = if($rb = '', $run, $rb)
+      and a.iteration = $a and b.iteration = $b
+      and a.system in ('base', 'staple', 'star', 'gold') and b.system in ('base', 'staple', 'star', 'gold')
+      and a.sample = 0 and b.sample = 0"""
+"""The held-out prompts that two systems have answered."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class System:
-    """What is voted on: an iteration of a run (0 is the base model) and which of its answers, y1 or y2."""
+    """What is voted on: an iteration of a run (0 is the base model) and which of its answers, y1 or y2. `run` is empty for
+    the run that the vote belongs to."""
 
     iteration: int
     answer: str = "y2"
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +97,15 @@ def record(store: Store, ballot: Ballot, voter: str, verdict: Verdict) -> str:
     vote_id = uuid.uuid4().hex
     a, b = ballot.systems
     store.database.execute(
-        """insert into votes values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+        """insert into votes (vote_id, run_id, voter, "at", prompt_id, prompt, iteration_a, answer_a, response_a,
+               iteration_b, answer_b, response_b, verdict, settings, run_a, run_b)
+           values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
         [
             vote_id, ballot.run_id, voter, datetime.now(UTC), ballot.prompt_id,
             json.dumps([dict(message) for message in ballot.messages]),
             a.iteration, a.answer, ballot.responses[0],
             b.iteration, b.answer, ballot.responses[1], verdict, json.dumps(dict(ballot.settings)),
+            a.run or None, b.run or None,
         ],
     )  # fmt: skip
     mirror.keep_run(store, ballot.run_id, "votes")
@@ -103,25 +115,22 @@ def record(store: Store, ballot: Ballot, voter: str, verdict: Verdict) -> str:
 def tallies(store: Store, run_id: str) -> list[Tally]:
     """A run's votes by pair of systems and voter, the later iteration of a pair first."""
     rows = store.database.query(
-        """with turned as (
-               select voter, verdict, (iteration_a, answer_a) > (iteration_b, answer_b) as straight,
-                      greatest((iteration_a, answer_a), (iteration_b, answer_b)) as high,
-                      least((iteration_a, answer_a), (iteration_b, answer_b)) as low
-               from votes where run_id = ?)
-           select voter, high[1] hi, high[2] ha, low[1] li, low[2] la,
+        f"""with sides as (select voter, verdict, {SIDE_A} a, {SIDE_B} b from votes v where run_id = ?),
+           turned as (select voter, verdict, a > b as straight, greatest(a, b) as high, least(a, b) as low from sides)
+           select voter, high[1] hi, high[2] ha, high[3] hr, low[1] li, low[2] la, low[3] lr,
                   count(*) filter (where verdict = if(straight, 'a', 'b')) wins,
                   count(*) filter (where verdict = if(straight, 'b', 'a')) losses,
                   count(*) filter (where verdict = 'tie') ties,
                   count(*) filter (where verdict = 'both_bad') both_bad,
                   count(*) filter (where verdict = 'a') chose_a
-           from turned group by all order by hi desc, ha desc, li, la, voter""",
+           from turned group by all order by hi desc, ha desc, hr, li, la, lr, voter""",
         [run_id],
     )
     return [
         Tally(
             row["voter"],
-            System(row["hi"], row["ha"]),
-            System(row["li"], row["la"]),
+            System(row["hi"], row["ha"], row["hr"]),
+            System(row["li"], row["la"], row["lr"]),
             *(row[name] for name in ("wins", "losses", "ties", "both_bad", "chose_a")),
         )
         for row in rows
@@ -132,7 +141,7 @@ def on_stored_answers(store: Store, run_id: str, limit: int = 100_000) -> list[d
     """The votes on stored held-out answers, without texts: voter, prompt_id, verdict, and both sides as `System`. Answers
     that were generated for a vote are left out: no judge has seen them."""
     rows = store.database.query(
-        """select voter, prompt_id, verdict, iteration_a, answer_a, iteration_b, answer_b from votes
+        """select voter, prompt_id, verdict, iteration_a, answer_a, run_a, iteration_b, answer_b, run_b from votes
            where run_id = ? and settings->>'source' = 'heldout' order by "at", vote_id limit ?""",
         [run_id, limit],
     )
@@ -141,11 +150,16 @@ def on_stored_answers(store: Store, run_id: str, limit: int = 100_000) -> list[d
             "voter": row["voter"],
             "prompt_id": row["prompt_id"],
             "verdict": row["verdict"],
-            "a": System(row["iteration_a"], row["answer_a"]),
-            "b": System(row["iteration_b"], row["answer_b"]),
+            "a": system_of(row, "a"),
+            "b": system_of(row, "b"),
         }
         for row in rows
     ]
+
+
+def system_of(row: Mapping[str, Any], side: Literal["a", "b"]) -> System:
+    """What stood on a side of a vote, from its row."""
+    return System(row[f"iteration_{side}"], row[f"answer_{side}"], row[f"run_{side}"] or "")
 
 
 def listed(store: Store, run_id: str, limit: int, offset: int = 0) -> list[dict[str, Any]]:
@@ -165,21 +179,16 @@ def next_ballot(
     columns = [{"y1": "draft", "y2": "response"}[system.answer] for system in systems]
     rows = store.database.query(
         f"""select a.prompt_id, a.{columns[0]} response_a, b.{columns[1]} response_b, a.benchmark
-            from evaluations a join evaluations b using (run_id, prompt_id, benchmark)
-            where a.run_id = $run and a.iteration = $a and b.iteration = $b
-              and a.system in ('base', 'staple', 'star', 'gold') and b.system in ('base', 'staple', 'star', 'gold')
-              and a.sample = 0 and b.sample = 0 and not list_contains($passed::text[], a.prompt_id)
+            {BOTH_ANSWERED} and not list_contains($passed::text[], a.prompt_id)
               and not exists (select 1 from votes v where v.run_id = $run and v.voter = $voter
-                  and v.prompt_id = a.prompt_id and least((v.iteration_a, v.answer_a), (v.iteration_b, v.answer_b))
-                      = least(($a::integer, $ya), ($b::integer, $yb))
-                  and greatest((v.iteration_a, v.answer_a), (v.iteration_b, v.answer_b))
-                      = greatest(($a::integer, $ya), ($b::integer, $yb)))
+                  and v.prompt_id = a.prompt_id
+                  and least({SIDE_A}, {SIDE_B}) = least(($a::integer, $ya, $ra), ($b::integer, $yb, $rb))
+                  and greatest({SIDE_A}, {SIDE_B}) = greatest(($a::integer, $ya, $ra), ($b::integer, $yb, $rb)))
             order by a.prompt_id in (select prompt_id from evaluations where run_id = $run
                 and iteration = greatest($a, $b) and benchmark like 'judge:M!_% over %' escape '!') desc,
                 md5(a.prompt_id || $voter) limit 1""",
         {
-            "run": run_id, "voter": voter, "passed": list(passed),
-            "a": systems[0].iteration, "b": systems[1].iteration,
+            "run": run_id, "voter": voter, "passed": list(passed), **_sides(systems),
             "ya": systems[0].answer, "yb": systems[1].answer,
         },
     )  # fmt: skip
@@ -202,9 +211,11 @@ def next_ballot(
 
 def heldout_count(store: Store, run_id: str, systems: tuple[System, System]) -> int:
     """How many held-out prompts both systems have answered."""
-    return store.database.query(
-        """select count(*) n from evaluations a join evaluations b using (run_id, prompt_id, benchmark)
-           where a.run_id = ? and a.iteration = ? and b.iteration = ? and a.system in ('base', 'staple', 'star', 'gold')
-             and b.system in ('base', 'staple', 'star', 'gold') and a.sample = 0 and b.sample = 0""",
-        [run_id, systems[0].iteration, systems[1].iteration],
-    )[0]["n"]
+    return store.database.query(f"select count(*) n {BOTH_ANSWERED}", {"run": run_id, **_sides(systems)})[0][
+        "n"
+    ]
+
+
+def _sides(systems: tuple[System, System]) -> dict[str, Any]:
+    a, b = systems
+    return {"a": a.iteration, "b": b.iteration, "ra": a.run, "rb": b.run}

@@ -24,6 +24,7 @@ VERDICTS: dict[Verdict, tuple[str, str]] = {
 def system_name(system: System) -> str:
     """A system in words."""
     model = "base model" if system.iteration == 0 else f"iteration {system.iteration}"
+    model += f" of {system.run}" if system.run else ""
     return f"{model}, {'first' if system.answer == 'y1' else 'refined'} answer ({system.answer})"
 
 

@@ -116,6 +116,29 @@ def test_heldout_answers_are_voted_on_one_after_the_other(home):
     assert "1 votes of yours, " in words(app)
 
 
+def test_the_answers_of_another_run_are_voted_on_under_its_address(home):
+    import shutil
+
+    store, run = Store(home), run_of(home)
+    with store.database.write() as connection:
+        for table in ("runs", "iterations", "evaluations"):
+            keys = "'twin' || eval_id as eval_id, " if table == "evaluations" else ""
+            columns = "(eval_id, run_id)" if keys else "(run_id)"
+            connection.execute(
+                f"""insert into {table} by name select * exclude {columns}, {keys} 'twin' run_id from {table}
+                    where run_id = ?""",
+                [run],
+            )
+    shutil.copytree(home / "runs" / run, home / "runs" / "twin")
+    app = open_page("playground", run=run, view="Vote on held-out answers", rival="twin", rival_iteration="1")
+    assert not app.exception
+    pair = {System(2), System(1, "y2", "twin")}
+    assert set(app.session_state["playground.ballot"].systems) == pair
+    app.button(key="playground.vote.a").click().run()
+    assert "iteration 1 of twin, refined answer (y2)" in app.success[0].value
+    assert [{t.system, t.other} for t in votes.tallies(store, run)] == [pair]
+
+
 def test_votes_are_shown_with_their_interval_by_voter(home):
     store, run = Store(home), run_of(home)
     pair = (System(2), System(0))
