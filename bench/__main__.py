@@ -28,6 +28,7 @@ NAMES = (
     "samplers",
     "e_step",
     "fleet",
+    "ingest",
     "ray",
     "training",
     "clustering",

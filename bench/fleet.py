@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import random
 import tempfile
 import time
@@ -204,10 +205,11 @@ def main() -> dict[str, float]:
     """Print the figures with and without barriers."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--servers", type=int, default=64)
-    parser.add_argument("--prompts", type=int, default=4000)
+    parser.add_argument("--prompts", type=int, default=1000)
     parser.add_argument("--n", type=int, default=16, help="principles a prompt")
-    parser.add_argument("--concurrency", type=int, default=8, help="requests at once at each server")
+    parser.add_argument("--concurrency", type=int, default=2, help="requests at once at each server")
     sizes = vars(parser.parse_args())
+    logging.disable(logging.WARNING)
     ways = {
         "streaming": {},
         "a barrier after each step of all prompts": {

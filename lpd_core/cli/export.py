@@ -1,4 +1,4 @@
-"""export sft, preferences, candidates, report, model."""
+"""export sft, preferences, candidates, segments, report, model."""
 
 from __future__ import annotations
 
@@ -43,6 +43,22 @@ def preferences(run_id: Run, out: Out, iteration: Iteration = None, json_: Json 
 def candidates(run_id: Run, out: Out, iteration: Iteration = None, json_: Json = False) -> None:
     """Every candidate with its scores and status."""
     _write("candidates", run_id, out, iteration, json_)
+
+
+@app.command(
+    "segments",
+    epilog="Example: python -m lpd_core export segments last /shared/lake; then sql --at /shared/lake",
+)
+def segments(
+    run_id: Run,
+    location: Annotated[str, typer.Argument(help="A folder, or a bucket's address such as s3://mine/lpd.")],
+    json_: Json = False,
+) -> None:
+    """Copy a run's committed rows as Parquet, by run and iteration, for `sql --at` and other tools."""
+    from lpd_core.store.in_place import publish_segments
+
+    copied = publish_segments(Store().run(run_id), location)
+    show({"location": location, "files": copied}, json_, f"{location}: {copied} files copied")
 
 
 @app.command("report", epilog="Example: python -m lpd_core export report last report.html")

@@ -165,11 +165,14 @@ def sql(
     query: Annotated[str, typer.Argument(help="One SELECT statement.")],
     json_: Json = False,
     limit: Annotated[int, typer.Option(min=1, help="Most rows printed.")] = 1000,
+    at: Annotated[
+        str, typer.Option("--at", help="A home or a copy of segments to read in place, not the database.")
+    ] = "",
 ) -> None:
     """A read-only query on the store; no files, no extensions, no changes."""
     from lpd_core.store.console import read_only_query
 
-    rows = read_only_query(Store(), query, limit)
+    rows = read_only_query(Store(), query, limit, at)
     show(rows, json_, table(rows) if rows else "no rows")
 
 

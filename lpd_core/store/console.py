@@ -14,7 +14,8 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 SECONDS = 8.0
 """A query holds the shared lock; it must end before a writer's patience does."""
+SECONDS_IN_PLACE = 120.0
+"""A query of segments in place, which locks nothing."""
 GRACE_SECONDS = 1.0
 """How long after that the process is killed."""
 MEMORY = "512MB"
@@ -38,9 +41,10 @@ KINDS = {kind.__name__: kind for kind in (DatabaseDamaged, DatabaseBusy, Interru
 """The errors beside `UserError` that keep their kind on the way out of the process."""
 
 
-def read_only_query(store: Store, sql: str, limit: int = 1000) -> list[dict[str, Any]]:
+def read_only_query(store: Store, sql: str, limit: int = 1000, at: str = "") -> list[dict[str, Any]]:
     """At most `limit` rows of one SELECT; values that JSON has no word for come as text. Raises `UserError` for
-    anything else, with DuckDB's own words.
+    anything else, with DuckDB's own words. `at` names a home or a copy of segments that is read in place, and nothing
+    else, instead of the database.
 
     The connection is read-only and external access (files, network, ATTACH, COPY, INSTALL) is switched off and
     locked: https://duckdb.org/docs/stable/operations_manual/securing_duckdb/overview"""
@@ -48,7 +52,8 @@ def read_only_query(store: Store, sql: str, limit: int = 1000) -> list[dict[str,
         "home": str(store.home),
         "sql": sql,
         "limit": limit,
-        "seconds": SECONDS,
+        "at": at,
+        "seconds": SECONDS_IN_PLACE if at else SECONDS,
         "patience": store.database.lock_seconds,
     }
     done = subprocess.run(
@@ -59,7 +64,7 @@ def read_only_query(store: Store, sql: str, limit: int = 1000) -> list[dict[str,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     if done.returncode == -signal.SIGALRM:
-        raise UserError(_too_long(SECONDS))
+        raise UserError(_too_long(asked["seconds"]))
     try:
         told = json.loads(done.stdout)
     except ValueError as cause:
@@ -83,39 +88,54 @@ def _answer(asked: dict[str, Any]) -> dict[str, Any]:
     store = Store(Path(asked["home"]))
     store.database.lock_seconds = asked["patience"]
     try:
-        return {"rows": _rows(store, asked["sql"], asked["limit"], asked["seconds"])}
+        with _connection(store, asked["at"]) as connection:
+            return {"rows": _rows(connection, asked["sql"], asked["limit"], asked["seconds"])}
     except LpdError as cause:
         return {"error": str(cause), "kind": type(cause).__name__}
     except MemoryError:
         return {"error": f"the query failed: its rows take more than {MEMORY}", "kind": "UserError"}
 
 
-def _rows(store: Store, sql: str, limit: int, seconds: float) -> list[dict[str, Any]]:
+@contextmanager
+def _connection(store: Store, at: str) -> Iterator[Any]:
+    """The database, or views of the segments at a location, beside which no file can be opened."""
+    if not at:
+        with store.database.read() as connection:
+            yield connection
+        return
+    from lpd_core.store.in_place import reading
+
+    with reading(at) as connection:
+        folder = (at if "://" in at else str(Path(at).absolute())).replace("'", "''")
+        connection.execute(f"set allowed_directories = ['{folder}']")
+        yield connection
+
+
+def _rows(connection: Any, sql: str, limit: int, seconds: float) -> list[dict[str, Any]]:
     import duckdb
 
-    with store.database.read() as connection:
-        connection.execute(f"set memory_limit = '{MEMORY}'")
-        connection.execute("set temp_directory = ''")
-        connection.execute("set enable_external_access = false")
-        connection.execute("set lock_configuration = true")
-        watchdog = threading.Timer(seconds, connection.interrupt)
-        watchdog.start()
-        signal.setitimer(signal.ITIMER_REAL, seconds + GRACE_SECONDS)
-        try:
-            statements = connection.extract_statements(sql)
-            if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-                raise UserError("only one SELECT statement is allowed; write nothing after its semicolon")
-            cursor = connection.execute(statements[0])
-            names = _unique([column[0] for column in cursor.description])
-            return [dict(zip(names, row, strict=True)) for row in cursor.fetchmany(limit)]
-        except duckdb.InterruptException as cause:
-            raise UserError(_too_long(seconds)) from cause
-        except duckdb.Error as cause:
-            if tells_damage(cause):
-                raise
-            raise UserError(f"the query failed: {str(cause).splitlines()[0]}") from cause
-        finally:
-            watchdog.cancel()
+    connection.execute(f"set memory_limit = '{MEMORY}'")
+    connection.execute("set temp_directory = ''")
+    connection.execute("set enable_external_access = false")
+    connection.execute("set lock_configuration = true")
+    watchdog = threading.Timer(seconds, connection.interrupt)
+    watchdog.start()
+    signal.setitimer(signal.ITIMER_REAL, seconds + GRACE_SECONDS)
+    try:
+        statements = connection.extract_statements(sql)
+        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+            raise UserError("only one SELECT statement is allowed; write nothing after its semicolon")
+        cursor = connection.execute(statements[0])
+        names = _unique([column[0] for column in cursor.description])
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchmany(limit)]
+    except duckdb.InterruptException as cause:
+        raise UserError(_too_long(seconds)) from cause
+    except duckdb.Error as cause:
+        if tells_damage(cause):
+            raise
+        raise UserError(f"the query failed: {str(cause).splitlines()[0]}") from cause
+    finally:
+        watchdog.cancel()
 
 
 def _unique(names: list[str]) -> list[str]:

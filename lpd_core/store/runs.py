@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lpd_core.config import RunConfig, config_digest
 from lpd_core.errors import UserError
+from lpd_core.store.arrow import insert
 from lpd_core.store.run_folder import is_whole_segment
 
 if TYPE_CHECKING:
     from lpd_core.store import Store
     from lpd_core.store.run_folder import RunFolder
+
+SEGMENTS_AT_ONCE = 256  # in one statement
 
 
 def add_run(store: Store, run_id: str, config: RunConfig, manifest: Mapping[str, Any]) -> None:
@@ -122,33 +127,51 @@ def ingest(store: Store, folder: RunFolder) -> int:
     if not new:
         return 0
     with store.database.write() as connection:
-        for name in new:
-            rows = _take_segment(connection, folder, name)
-            connection.execute(
-                "insert or ignore into segments values (?, ?, ?, ?)",
-                [folder.run_id, name, datetime.now(UTC), rows],
-            )
+        for start in range(0, len(new), SEGMENTS_AT_ONCE):
+            _take_segments(connection, folder, new[start : start + SEGMENTS_AT_ONCE])
     return len(new)
 
 
-def _take_segment(connection: Any, folder: RunFolder, name: str) -> int:
-    """Insert a segment's rows; how many. Raises `UserError` when it is torn, so that nothing half read is kept."""
+def _take_segments(connection: Any, folder: RunFolder, names: list[str]) -> None:
+    """Insert the rows of some segments, a statement a table: twice as fast as one a file. Raises `UserError` when a
+    segment is torn, so that nothing half read is kept."""
     import duckdb
 
-    rows = 0
-    for path in sorted((folder.segments / name).glob("*.parquet")):
-        sql = f"insert or ignore into {path.stem} by name select * from read_parquet(?)"
-        try:
-            counted = connection.execute(sql, [str(path)]).fetchone()
-        except duckdb.Error as cause:
-            if is_whole_segment(path.parent):
-                raise
-            raise UserError(
-                f"segment {name} of run {folder.run_id} is damaged ({str(cause).splitlines()[0]}); `python -m lpd_core "
-                "repair` sets it aside, and a resume does its prompts again"
-            ) from cause
-        rows += counted[0] if counted else 0
-    return rows
+    files: dict[str, list[str]] = {}
+    for name in names:
+        for path in sorted((folder.segments / name).glob("*.parquet")):
+            files.setdefault(path.stem, []).append(str(path))
+    try:
+        for table, paths in files.items():
+            connection.execute(
+                f"insert or ignore into {table} by name select * from read_parquet(?, union_by_name = true)",
+                [paths],
+            )
+        rows = _rows_of_segments(connection, [path for paths in files.values() for path in paths])
+    except duckdb.Error as cause:
+        torn = next((name for name in names if not is_whole_segment(folder.segments / name)), None)
+        if torn is None:
+            raise
+        raise UserError(
+            f"segment {torn} of run {folder.run_id} is damaged ({str(cause).splitlines()[0]}); `python -m lpd_core "
+            "repair` sets it aside, and a resume does its prompts again"
+        ) from cause
+    now = datetime.now(UTC)
+    counted = [
+        {"run_id": folder.run_id, "name": n, "ingested_at": now, "rows": rows.get(n, 0)} for n in names
+    ]
+    insert(connection, "segments", counted, keep=True)
+
+
+def _rows_of_segments(connection: Any, paths: list[str]) -> dict[str, int]:
+    """How many rows the files of each segment hold."""
+    if not paths:
+        return {}
+    told = connection.execute("select file_name, num_rows from parquet_file_metadata(?)", [paths]).fetchall()
+    rows: Counter[str] = Counter()
+    for path, count in told:
+        rows[Path(path).parent.name] += count
+    return dict(rows)
 
 
 def list_runs(store: Store) -> list[dict[str, Any]]:
