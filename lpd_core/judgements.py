@@ -19,6 +19,7 @@ from lpd_core.judge import (
     PairSummary,
     Question,
     pairwise_judgements,
+    side_of,
     summarise_outcomes,
     summarise_pairs,
 )
@@ -26,7 +27,7 @@ from lpd_core.measures import logistic_weights
 from lpd_core.metrics import wilson
 from lpd_core.prompts import fill
 from lpd_core.statistics import kappa_interval
-from lpd_core.store import RunFolder, Store, evaluating
+from lpd_core.store import RunFolder, Store, constitutions, evaluating
 from lpd_core.trials import may_be_pruned
 from lpd_core.types import Interval
 
@@ -140,10 +141,12 @@ def judge_entries(
 
 
 def entry_strengths(
-    entries: Sequence[tuple[str, str]], judged: Mapping[str, Judged], preferred: Mapping[str, str | None]
+    entries: Sequence[tuple[str, str]],
+    outcomes: Mapping[str, Mapping[str, str | None]],
+    preferred: Mapping[str, str | None],
 ) -> list[Followed]:
-    """Each entry's strength against preferences ("a", "b", "tie" or None by prompt), strongest first."""
-    outcomes = {name: {j.key: j.outcome for j in found.judgements} for name, found in judged.items()}
+    """Each entry's strength: which answer follows it better ("a", "b", "tie" or None, by entry and prompt) against which is
+    preferred (by prompt), strongest first."""
     names = [entry_id for entry_id, _ in entries]
     decided = [key for key, side in preferred.items() if side in ("a", "b")]
     sides = {"a": 1.0, "b": -1.0}
@@ -216,3 +219,23 @@ def kept_comparisons(store: Store, run_id: str) -> list[Kept]:
         )
         for (iteration, benchmark, against, system, digest), rows in groups.items()
     ]
+
+
+def kept_strengths(store: Store, run_id: str, iteration: int) -> dict[str, list[Followed]]:
+    """By judge, the strength of each entry of an approved constitution that it has tested, from the kept pairs."""
+    constitution = constitutions.approved(store, run_id, iteration)
+    groups: dict[str, dict[str, dict[str, str | None]]] = {}
+    for row in evaluating.judged_rows(store, run_id) if constitution else ():
+        if row["iteration"] == iteration and row["verdict"]["against"] == "M_0 y1":
+            own = groups.setdefault(row["system"].removeprefix("judge:"), {})
+            own.setdefault(row["benchmark"].removeprefix("judge:"), {})[row["prompt_id"]] = side_of(
+                row["score"]
+            )
+    found = {}
+    for judge, own in groups.items():
+        entries = [(e.entry_id, e.text) for e in constitution.active if f"entry {e.entry_id}" in own]
+        outcomes = {entry_id: own[f"entry {entry_id}"] for entry_id, _ in entries}
+        preferred = own.get(f"M_{iteration} over the base model's y1")
+        if entries and preferred:
+            found[judge] = entry_strengths(entries, outcomes, preferred)
+    return found

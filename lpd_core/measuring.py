@@ -78,6 +78,10 @@ def measure_run(
     if wanted.judge:
         judge = build_judge(config, store.cache)
         told["judged"] = judge_run(store, folder, config, judge, best, wanted, tell)
+    told["followed"] = {
+        judge: _strengths(found)
+        for judge, found in judgements.kept_strengths(store, folder.run_id, best).items()
+    }
     told["agreement"] = [asdict(each) for each in judge_and_people(store, folder.run_id)]
     bench = benchmarks.Bench(store, folder, config, best, tell)
     if wanted.ifeval is not None:
@@ -129,7 +133,8 @@ def judge_run(
     for judged in per_entry.values():
         judgements.keep(store, folder, best, judged, prompts.digest, "M_0 y1")
     preferred = {each.key: each.outcome for each in over_base.judgements}
-    followed = judgements.entry_strengths(entries, per_entry, preferred)
+    outcomes = {name: {j.key: j.outcome for j in found.judgements} for name, found in per_entry.items()}
+    followed = judgements.entry_strengths(entries, outcomes, preferred)
     return {
         "judge": judge.name,
         "prompts_digest": prompts.digest,

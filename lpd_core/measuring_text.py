@@ -27,7 +27,7 @@ def tables(found: Mapping[str, Any]) -> list[Table | str]:
         parts.append(
             (f"judged by {judged['judge']}, prompts {judged['prompts_digest']}", _pairs(judged["pairs"]))
         )
-        parts.append(("principles by the judge", _followed(judged["entries"])))
+        parts.append(("principles by the judge", followed_rows(judged["entries"])))
     if found.get("agreement"):
         parts.append(("judge against blind votes of people", agreement_rows(found["agreement"])))
     parts += benchmark_tables(found)
@@ -132,7 +132,8 @@ def _share(value: float) -> str:
     return f"{value:.0%}" if value == value else "-"
 
 
-def _followed(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+def followed_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """The table of the principles' strengths before a judge: a row an entry."""
     return [
         {
             "id": row["entry_id"],

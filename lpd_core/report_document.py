@@ -16,7 +16,7 @@ from lpd_core.measuring_text import edit_rows
 from lpd_core.metrics import MEASURES
 from lpd_core.parts import Embedder
 from lpd_core.report import heldout_rows, iteration_rows, run_report
-from lpd_core.report_measured import measured_sections, pair_sections
+from lpd_core.report_measured import followed_sections, measured_sections, pair_sections
 from lpd_core.store import Store, constitutions, evaluating, lineages
 from lpd_core.types import Interval
 
@@ -45,6 +45,7 @@ def run_document(store: Store, run_id: str, embedder: Callable[[], Embedder] | N
     sections += _constitutions(store, report)
     sections += _edit_effects(store, run_id, list(report["heldout"]), embedder)
     if best is not None:
+        sections += followed_sections(store, run_id, best)
         sections += [_strengths(store, run_id, best), _examples(store, run_id, best)]
     sections += pair_sections(store, run_id)
     sections.append(Section("Setting", source=to_toml(store.run(run_id).config())))

@@ -11,8 +11,8 @@ from lpd_core import svg
 from lpd_core.agreement import judge_and_people
 from lpd_core.benchmark_results import stored_benchmarks
 from lpd_core.document import Link, Section, figure
-from lpd_core.judgements import Kept, kept_comparisons
-from lpd_core.measuring_text import agreement_rows, benchmark_tables
+from lpd_core.judgements import Kept, kept_comparisons, kept_strengths
+from lpd_core.measuring_text import agreement_rows, benchmark_tables, followed_rows
 from lpd_core.store import Store, evaluating, votes
 from lpd_core.types import Interval
 
@@ -30,6 +30,23 @@ def measured_sections(store: Store, run_id: str) -> list[Section]:
         sections.append(Section("Judge and people", told, rows=agreement))
     sections += _votes(store, run_id)
     return sections + _benchmarks(stored_benchmarks(store, run_id))
+
+
+def followed_sections(store: Store, run_id: str, iteration: int) -> list[Section]:
+    """What a judge says of each principle it has tested: how often it tells answers apart, and whether following it is
+    preferred."""
+    told = (
+        "Applies: share of judged pairs in which one answer follows it better. Kappa: agreement of that answer with the "
+        "preferred one. Strength: their product. Weight: logistic regression of the preference on all principles."
+    )
+    return [
+        Section(
+            f"Principles by {judge}, iteration {iteration}",
+            told,
+            rows=followed_rows([{**asdict(each), "may_be_pruned": each.may_be_pruned} for each in found]),
+        )
+        for judge, found in kept_strengths(store, run_id, iteration).items()
+    ]
 
 
 def pair_sections(store: Store, run_id: str) -> list[Section]:

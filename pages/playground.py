@@ -65,7 +65,9 @@ def choose_rival(run_id: str, iteration: int, known: list[int]) -> System:
     """What the iteration is voted against: another answer of its run, or the refined answer of another run's model."""
     runs = ["", *(each for each in reads.run_ids() if each != run_id)]
     other = (
-        BOUND.choice("rival", "Of run", runs, format_func=lambda name: name or "this one") if runs[1:] else ""
+        BOUND.choice("rival", "Against a model of", runs, format_func=lambda name: name or "this run")
+        if runs[1:]
+        else ""
     )
     if not other:
         return choose_other(iteration, known, with_drafts=True)

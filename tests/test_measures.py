@@ -12,6 +12,7 @@ from lpd_core.benchmark_results import stored_benchmarks
 from lpd_core.config import Sampling
 from lpd_core.constitution import from_clustering
 from lpd_core.judge import Judge
+from lpd_core.judgements import kept_strengths
 from lpd_core.measures import constitution_quality, logistic_weights, principle_strengths
 from lpd_core.measuring import Request, judge_run, measure_run
 from lpd_core.measuring_text import tables
@@ -191,6 +192,15 @@ def test_judged_pairs_are_kept_with_both_orders_and_the_judges_name(measured_run
     assert all(row["score"] == 0.5 for row in rows)
     verdict = json.loads(rows[0]["verdict"])
     assert (verdict["forward"], verdict["backward"]) == (["a"], ["b"])
+
+
+def test_a_principles_strength_before_a_judge_is_told_again_from_the_kept_pairs(measured_run):
+    store, folder = measured_run
+    found, _ = judged(measured_run, fails_on_a_fifth, "kept")
+    again = kept_strengths(store, folder.run_id, 1)["kept"]
+    assert [each.entry_id for each in again] == [each["entry_id"] for each in found["entries"]]
+    assert [each.unjudged for each in again] == [each["unjudged"] for each in found["entries"]]
+    assert [each.applies.mean for each in again] == [each["applies"]["mean"] for each in found["entries"]]
 
 
 def test_a_run_is_measured_whole_and_drawn_as_tables(measured_run):

@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from lpd_core.measuring_text import edit_rows, effect_rows, quality_rows
+from lpd_core.measuring_text import edit_rows, effect_rows, followed_rows, quality_rows
 from lpd_core.statistics import Comparison, compare_scores
 from pages.components import colours, inquiries, reads
 from pages.components.cards import show_empty, with_interval
@@ -155,6 +155,8 @@ def show_principles(run: str, benchmark: str) -> None:
     title = f"Effect on f, iteration {found['best_iteration']}: gain less that of the same prompt's other candidates"
     show_bars(rows, "evaluate.effects", title, "effect on the gain in f", 0.0)
     show_strengths(run, found)
+    for judge, rows in found["followed"].items():
+        show_table(f"Principles by the judge {judge}", followed_rows(rows))
     show_edits(found)
     show_table("Constitutions", quality_rows(found["quality"]))
     st.caption(
@@ -225,6 +227,10 @@ def show_edits(found: Mapping[str, Any]) -> None:
         "changed or took out. Accepted: f(y2) above f(y1) by the margin. Bootstrap intervals over prompts. Touched prompts "
         "differ from others without an edit too, so this is a hint and no experiment."
     )
+
+
+def _edit(row: Mapping[str, Any]) -> str:
+    return f"edit {row['seq']} {row['op']}" if row["seq"] else "all edits"
 
 
 def show_table(title: str, rows: Sequence[Mapping[str, str]]) -> None:
