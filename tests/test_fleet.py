@@ -158,7 +158,7 @@ def weights(tmp_path_factory):
     return str(tiny_model(tmp_path_factory.mktemp("model")))
 
 
-def test_a_run_over_a_fleet_that_loses_a_server_ends_with_the_rows_of_a_single_one(
+def test_a_run_over_a_fleet_that_loses_servers_ends_with_the_rows_of_a_single_one(
     store, scripted_settings, weights
 ):
     with serving(words) as (_, url):
@@ -167,47 +167,23 @@ def test_a_run_over_a_fleet_that_loses_a_server_ends_with_the_rows_of_a_single_o
     def dying(body, n):
         return words(body, n) if n < 30 else (200, None, {})
 
-    with serving(words) as (_, one), serving(dying) as (_, two), serving(words) as (_, three):
-        settings = run_settings(scripted_settings, weights, one, urls=[two, three], chunks_at_once=4)
-        together = run_inline(store, settings)
-    told = [e for _, e in together.events()[0] if isinstance(e, ReplicaSeen) and e.stage == "e_step"]
-    last = {event.replica: event for event in told}
-    assert set(last) == {one, two, three} and last[two].lost
-    assert "lost" in {event.state for event in told if event.replica == two}
-    assert last[one].redone + last[three].redone >= 1
-    assert sum(event.pieces for event in last.values()) == 16 + 2 * 64
-    assert all(event.tokens == 3 * event.pieces and event.unit == "requests" for event in last.values())
-    assert together.state().status == "awaiting_review"
-    rows = candidates(store, alone.run_id)
-    assert len(rows) == 64 and rows == candidates(store, together.run_id)
-
-
-def test_a_run_whose_fleet_is_gone_pauses_and_goes_on_when_it_is_back(store, scripted_settings, weights):
-    with serving(words) as (_, url):
-        alone = run_inline(store, run_settings(scripted_settings, weights, url))
-    ports = []
-    with ExitStack() as stack:
-        scripts = []
-        for _ in range(2):
-            script, url = stack.enter_context(serving(words))
-            ports.append(port_of(url))
-            scripts.append(script)
-
-        def gone(body, n):
-            return words(body, n) if n < 40 else (200, None, {})
-
-        for script in scripts:
-            script.reply = gone
-        urls = [f"http://127.0.0.1:{port}/v1" for port in ports]
-        tree = run_settings(scripted_settings, weights, "", urls=urls, retries=0, concurrency=4)
+    with serving(words) as (first, one), serving(dying) as (_, two), serving(words) as (third, three):
+        tree = run_settings(scripted_settings, weights, one, urls=[two, three], chunks_at_once=4, retries=1)
         folder = jobs.create_run(store, parse_config(tree))
-        with pytest.raises(Interrupted, match=r"in a row failed|answered before|none of 2 servers"):
+        first.reply = third.reply = dying  # all are gone: the run pauses, and goes on when they are back
+        with pytest.raises(Interrupted, match=r"in a row failed|answered before|none of 3 servers"):
             drive(store, folder.run_id, inline=True)
         assert folder.state().status == "interrupted"
-        for script in scripts:
-            script.reply = words
+        first.reply = third.reply = words
         drive(store, folder.run_id, inline=True)
-    assert candidates(store, folder.run_id) == candidates(store, alone.run_id)
+    assert folder.state().status == "awaiting_review"
+    rows = candidates(store, alone.run_id)
+    assert len(rows) == 64 and rows == candidates(store, folder.run_id)
+    told = [e for _, e in folder.events()[0] if isinstance(e, ReplicaSeen) and e.stage == "e_step"]
+    last = {event.replica: event for event in told}
+    assert set(last) == {one, two, three} and any(event.lost and event.state == "lost" for event in told)
+    assert last[one].redone + last[three].redone >= 1
+    assert all(event.tokens == 3 * event.pieces and event.unit == "requests" for event in last.values())
 
 
 def test_streaming_chunks_keep_64_servers_busy_where_a_barrier_after_each_step_does_not(tmp_path):
