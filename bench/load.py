@@ -2,9 +2,9 @@
 segments, the database.
 
 `python -m bench.load [--prompts 100000]`. For each tenth: CPU milliseconds a prompt of the stage (drafting to committing
-segments) and of the driver (taking segments into the database), the memory of both, and the database's size. CPU and not
-wall seconds, since other work on the machine disturbs them least. Fails where the last tenth costs more than 10 % above
-the first or the stage's memory grows by more than 10 %.
+segments), CPU milliseconds a second of the driver (which takes new segments into the database once a second, however many
+there are), the memory of both, and the database's size. CPU and not wall seconds, since other work on the machine disturbs
+them least. Fails where the last tenth costs more than 10 % above the first, or the stage's memory grows by more than that.
 """
 
 from __future__ import annotations
@@ -117,26 +117,23 @@ def watch(folder: RunFolder, prompts: int) -> list[Look]:
     return looks if len(looks) > TENTHS or latest is None else [*looks, latest]
 
 
-def show(looks: list[Look]) -> float:
-    """A line a tenth; the last tenth's cost over the first's."""
-    print(
-        f"{'prompts':>9}{'stage':>12}{'driver':>12}{'both':>12}{'wall':>12}{'stage':>10}{'driver':>10}{'database':>10}"
-    )
-    print(
-        f"{'done':>9}{'CPU ms':>12}{'CPU ms':>12}{'CPU ms':>12}{'ms a prompt':>12}{'MiB':>10}{'MiB':>10}{'MiB':>10}"
-    )
+def show(looks: list[Look]) -> tuple[float, float]:
+    """A line a tenth; the last tenth's cost over the first's, of the stage and of the driver."""
+    heads = ("prompts", "stage CPU", "driver CPU", "wall", "stage", "driver", "database")
+    units = ("done", "ms a prompt", "ms a second", "ms a prompt", "MiB", "MiB", "MiB")
+    for cells in (heads, units):
+        print("".join(f"{cell:>12}" for cell in cells))
     costs = []
     for before, after in itertools.pairwise(looks):
-        count = (after.done - before.done) / 1000
-        stage = (after.stage_cpu - before.stage_cpu) / count
-        driver = (after.driver_cpu - before.driver_cpu) / count
-        costs.append(stage + driver)
-        print(
-            f"{after.done:>9,}{stage:>12.2f}{driver:>12.2f}{costs[-1]:>12.2f}{(after.wall - before.wall) / count:>12.2f}"
-            f"{after.stage_memory / 2**20:>10.0f}{after.driver_memory / 2**20:>10.0f}{after.database / 2**20:>10.0f}",
-            flush=True,
+        prompts, seconds = (after.done - before.done) / 1000, after.wall - before.wall
+        stage = (after.stage_cpu - before.stage_cpu) / prompts
+        driver = 1000 * (after.driver_cpu - before.driver_cpu) / seconds
+        costs.append((stage, driver))
+        memory = "".join(
+            f"{n / 2**20:>12.0f}" for n in (after.stage_memory, after.driver_memory, after.database)
         )
-    return costs[-1] / costs[0]
+        print(f"{after.done:>12,}{stage:>12.2f}{driver:>12.0f}{seconds / prompts:>12.2f}{memory}", flush=True)
+    return costs[-1][0] / costs[0][0], costs[-1][1] / costs[0][1]
 
 
 def main() -> None:
@@ -151,13 +148,14 @@ def main() -> None:
         finally:
             if folder.is_driven():
                 jobs.stop(Store(Path(home)), folder.run_id, seconds=120)
-    ratio = show(looks)
+    stage, driver = show(looks)
     memory = looks[-1].stage_memory / looks[1].stage_memory
     print(
-        f"E-step of {options.prompts:,} prompts, scripted: the last tenth costs {ratio:.2f} times the first by CPU, the "
-        f"stage holds {memory:.2f} times the memory (bars {BAR})"
+        f"E-step of {options.prompts:,} prompts, scripted: in the last tenth a prompt costs the stage {stage:.2f} times "
+        f"the first tenth's, committing costs the driver {driver:.2f} times, the stage holds {memory:.2f} times the memory "
+        f"(bars {BAR})"
     )
-    if ratio > BAR or memory > BAR:
+    if max(stage, driver, memory) > BAR:
         sys.exit(1)
 
 
