@@ -233,7 +233,11 @@ def main() -> None:
         rows.append(f"| {name}: {what} | {met} | {time.monotonic() - started:.0f} | nothing |")
         print(rows[-1], flush=True)
         if options.write:
-            rewrite("fuzzing", f"{datetime.now(UTC):%Y-%m-%d}:\n\n" + "\n".join(rows))
+            rewrite(
+                "fuzzing",
+                f"{datetime.now(UTC):%Y-%m-%d}, at most {options.minutes:g} minutes a parser:\n\n"
+                + "\n".join(rows),
+            )
 
 
 if __name__ == "__main__":
