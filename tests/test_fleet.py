@@ -96,6 +96,20 @@ def test_a_server_that_is_down_or_serves_other_weights_at_the_start_is_left_out(
     assert "no server answers at" in sampler.fleet.replicas[2].lost
 
 
+def test_a_server_is_taken_back_by_asks_that_are_shorter_than_the_pause_before_its_probe(monkeypatch):
+    with serving(answer) as (_, one):
+        with serving(answer) as (_, two):
+            sampler = fleet_over(one, two)
+        monkeypatch.setattr(client, "FIRST_PAUSE", 1.0)
+        sampler.sample(asked(2, 2), WARM)
+        assert sampler.fleet.replicas[1].lost
+        with serving(answer, port=port_of(two)) as (back, _):
+            give_up = time.monotonic() + 20
+            while not back.bodies and time.monotonic() < give_up:
+                sampler.sample(asked(2, 2), WARM)
+        assert back.bodies and not sampler.fleet.replicas[1].lost
+
+
 def test_a_fleet_that_is_down_says_so_for_every_server():
     with serving(answer) as (_, one), serving(answer) as (_, two):
         sampler = fleet_over(one, two, patience=0.2)

@@ -280,18 +280,23 @@ class Fleet:
             replica.lost = str(reason)
             log.warning("a server is left out until it is back: %s", reason)
             self._show()
+            self._plan_probe(replica)
             self._spawn(self._bring_back(replica))
         self._check_patience(replica)
+
+    def _plan_probe(self, replica: Replica) -> None:
+        replica.pauses += 1
+        replica.probe_at = self._loop.time() + client.pause(replica.pauses)
 
     async def _bring_back(self, replica: Replica) -> None:
         """Ask for the models with growing pauses until the server can be asked again."""
         while replica.lost:
-            replica.pauses += 1
-            await asyncio.sleep(client.pause(replica.pauses))
+            await asyncio.sleep(replica.probe_at - self._loop.time())
             try:
                 await replica.server.probe(self.name)
             except Fault as fault:
                 replica.lost = str(fault)
+                self._plan_probe(replica)
                 self._check_patience(replica)
             except Interrupted as cause:
                 self._interrupt(cause)

@@ -40,7 +40,7 @@ class Answering(Protocol):
 class Replica:
     """A server of the fleet and how it fares. `lost` says why it is left out, empty while it is not; `busy` counts the
     seconds in which it had a request under way, `failures` its tries that had to be asked again, `redone` its answers to
-    what another server had failed."""
+    what another server had failed. `probe_at` is when it is asked whether it is back: asks may end before."""
 
     server: Answering
     in_flight: int = 0
@@ -54,6 +54,7 @@ class Replica:
     held: str = ""
     held_until: float = 0.0
     pauses: int = 0
+    probe_at: float = 0.0
     faults_in_a_row: int = 0
     since: float = 0.0
 

@@ -148,4 +148,5 @@ def test_a_server_killed_while_a_run_mines_loses_no_row_and_works_again_when_it_
     give_up = time.monotonic() + START_SECONDS
     while not sampler.fleet.replicas[1].answered and time.monotonic() < give_up:
         assert sampler.sample(asked, greedy) == first
+        time.sleep(1.0)
     assert sampler.fleet.replicas[1].answered and not sampler.fleet.replicas[1].lost
