@@ -62,7 +62,9 @@ def test_a_slurm_job_creates_its_run_once_and_goes_on_with_it_when_it_is_started
         'if [ "$3" = create ]; then echo \'{"run_id": "mine-1"}\'; fi\n'
     )
     scontrol = tmp_path / "scontrol"
-    scontrol.write_text("#!/bin/bash\necho node-1\necho node-2\n")
+    scontrol.write_text(
+        "#!/bin/bash\necho node-1\nsleep 0.2  # who reads one line only is gone by now\necho node-2\n"
+    )
     for program in (fake, scontrol):
         program.chmod(0o755)
     text = (

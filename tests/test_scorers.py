@@ -169,7 +169,7 @@ def test_the_judge_is_named_by_its_engine_and_weights(tmp_path):
     server = {"kind": "openai", "url": "http://127.0.0.1:1/v1", "served": "judge"}
     assert name(judge={"sampler": server}) == "openai:judge@http://127.0.0.1:1/v1"
     assert name(judge={"model": {"path": "owner/judge"}}) == "transformers:owner/judge"
-    assert isinstance(build_parts(parse_config({}), tmp_path).scorer, RougeL)
+    assert isinstance(build_parts(parse_config({}), tmp_path).scorer.scorer, RougeL)
 
 
 def test_a_judge_without_model_server_name_or_rubric_stops_a_run_before_it_starts(store, scripted_settings):
