@@ -233,10 +233,10 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as scratch:
             home = options.home
             if home is None:
-                from bench.big_store import make
+                from bench.big_store import build
 
                 home = Path(scratch)
-                make(home)
+                build(home)
             measure_pages(home, names)
 
 
