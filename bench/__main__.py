@@ -22,23 +22,26 @@ from lpd_core.errors import suggest
 from tests.faults.document import rewrite
 
 DOCUMENT = PROJECT / "docs" / "performance.md"
-NAMES = (
-    "scoring",
-    "sampler",
-    "samplers",
-    "e_step",
-    "fleet",
-    "ingest",
-    "ray",
-    "training",
-    "clustering",
-    "constitution",
-    "gate",
-    "load",
-    "pages",
-    "demo",
-)
-LONG = ("ray", "load", "pages", "demo")
+NAMES = {
+    "scoring": "bench.scoring",
+    "sampler": "bench.sampler",
+    "samplers": "bench.samplers",
+    "e_step": "bench.e_step",
+    "fleet": "bench.fleet",
+    "ingest": "bench.ingest",
+    "ray": "bench.ray",
+    "training": "bench.training",
+    "clustering": "bench.clustering",
+    "constitution": "bench.constitution",
+    "gate": "bench.gate",
+    "load": "bench.load",
+    "pages": "bench.pages",
+    "growth": "bench.pages --growth",
+    "browsers": "bench.pages --e-step --browsers 10",
+    "demo": "bench.demo",
+}
+"""Each benchmark's module, with its options."""
+LONG = ("ray", "clustering", "load", "pages", "growth", "browsers", "demo")
 """Minutes each."""
 
 
@@ -67,7 +70,7 @@ def run(name: str) -> tuple[int, str]:
     """Run one benchmark in a process of its own, printing what it prints: its exit code and that text."""
     lines = []
     with subprocess.Popen(
-        [sys.executable, "-u", "-m", f"bench.{name}"], cwd=PROJECT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-u", "-m", *NAMES[name].split()], cwd=PROJECT, stdout=subprocess.PIPE, text=True
     ) as process:
         for line in process.stdout:
             print(line, end="", flush=True)

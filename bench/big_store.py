@@ -34,19 +34,19 @@ BEGIN = datetime(2026, 3, 2, 9, tzinfo=UTC)
 MODEL = PROJECT / "data" / "demo" / "model"
 
 
-def works() -> Iterator[Work]:
-    """Every mined iteration of every run, in order."""
+def works(share: float = 1.0) -> Iterator[Work]:
+    """Every mined iteration of every run, in order; with a share of the prompts and of the principles."""
+    prompts, variants = round(PROMPTS * share), max(2, round(20 * share))
     for run in range(1, RUNS):
         for t in range(1, ITERATIONS + 1):
-            first = (t - 1) * PROMPTS + run * 40
-            yield Work(
-                f"big-{run:02d}", t, first, PROMPTS, SAMPLES, clusters=20, variants=20, offset=3 * run + t
-            )
-    yield Work(f"big-{RUNS:02d}", 1, 0, LARGE, 4, clusters=500, variants=200, offset=0)
+            first = (t - 1) * prompts + run * 40
+            yield Work(f"big-{run:02d}", t, first, prompts, SAMPLES, 20, variants, offset=3 * run + t)
+    yield Work(f"big-{RUNS:02d}", 1, 0, round(LARGE * share), 4, 500, round(200 * share), offset=0)
 
 
-def config_of(run: int) -> RunConfig:
+def config_of(run: int, share: float) -> RunConfig:
     """A run's settings; no two runs have quite the same."""
+    prompts = round((LARGE if run == RUNS else PROMPTS) * share)
     return load_config(
         "demo",
         None,
@@ -55,7 +55,7 @@ def config_of(run: int) -> RunConfig:
             f"seed={run}",
             f"iterations={ITERATIONS}",
             f"review={'true' if run == RUNS else 'false'}",
-            f"data.prompts_per_iteration=[{LARGE if run == RUNS else PROMPTS}]",
+            f"data.prompts_per_iteration=[{prompts}]",
             "data.heldout_limit=500",
             'data.shifted={other_topics="other_topics"}',
             f"e_step.n={4 if run == RUNS else SAMPLES}",
@@ -65,23 +65,24 @@ def config_of(run: int) -> RunConfig:
     )
 
 
-def build(home: Path) -> Store:
-    """Write the store under `home`, which must not exist yet."""
+def build(home: Path, share: float = 1.0) -> Store:
+    """Write the store under `home`, which must not exist yet; with a share of its candidates and principles, at least
+    0.01."""
     store = Store(home)
-    plan = list(works())
+    plan = list(works(share))
     big_tables.write_rows(store, plan)
     summaries = summarise(store, plan)
     with store.database.write() as connection:
-        insert(connection, "runs", [run_row(run) for run in range(1, RUNS + 1)])
+        insert(connection, "runs", [run_row(run, share) for run in range(1, RUNS + 1)])
         insert(connection, "iterations", [iteration_row(key, each) for key, each in summaries.items()])
     for run in range(1, RUNS + 1):
-        write_folder(store, run, summaries)
+        write_folder(store, run, summaries, share)
     return store
 
 
-def run_row(run: int) -> dict:
+def run_row(run: int, share: float) -> dict:
     """A run's row of the runs table."""
-    config, created = config_of(run), BEGIN + timedelta(days=run)
+    config, created = config_of(run, share), BEGIN + timedelta(days=run)
     done = run < RUNS
     return {
         "run_id": f"big-{run:02d}",
@@ -193,9 +194,9 @@ def iteration_row(key: tuple[str, int], summary: dict) -> dict:
     }
 
 
-def write_folder(store: Store, run: int, summaries: dict[tuple[str, int], dict]) -> None:
+def write_folder(store: Store, run: int, summaries: dict[tuple[str, int], dict], share: float) -> None:
     """A run's folder: settings, cue texts, stage results, events, logs, links to checkpoints, state."""
-    config, folder = config_of(run), RunFolder(store.runs / f"big-{run:02d}")
+    config, folder = config_of(run, share), RunFolder(store.runs / f"big-{run:02d}")
     folder.create(config, manifest_of(config, BEGIN + timedelta(days=run)))
     folder.keep_prompts(template_texts(config.prompts))
     last = (0, "evaluate")

@@ -202,7 +202,7 @@ def write_rows(store: Store, plan: Sequence[Work]) -> None:
         connection.execute(WORDS)
         connection.execute(POOL)
         write_prompts(connection)
-        write_places(connection)
+        write_places(connection, max(work.variants for work in plan))
         for work in plan:
             mine(connection, work)
         for run_id in dict.fromkeys(work.run_id for work in plan):
@@ -231,8 +231,9 @@ def placed(name: str) -> dict[str, int | str]:
     return {"dataset": f"{'abcde'[number]}{number}" * 6, "split": split, "base": base, "rows": DATASETS[name]}
 
 
-def write_places(connection) -> None:
-    """The principles with their vectors, and the temporary table `places`: distance to the cluster's mean, x, y."""
+def write_places(connection, variants: int) -> None:
+    """The first `variants` principles of each group with their vectors, and the temporary table `places`: distance to
+    the cluster's mean, x, y."""
     random = np.random.default_rng(7)
     groups = unit(random.standard_normal((GROUPS, DIMENSIONS), dtype=np.float32))
     group = np.arange(CLUSTERS) % GROUPS
@@ -245,11 +246,15 @@ def write_places(connection) -> None:
     angle = 2 * np.pi * group / GROUPS
     centre = np.stack([np.cos(angle), np.sin(angle)], axis=1) * 6 + random.normal(0, 0.9, (CLUSTERS, 2))
     spot = centre[cluster] + random.normal(0, 0.12, (len(cluster), 2))
-    write_vectors(connection, vectors, 1 - (vectors * centres[cluster]).sum(axis=1), spot)
+    distance = 1 - (vectors * centres[cluster]).sum(axis=1)
+    used = np.arange(len(cluster)) % VARIANTS < variants
+    write_vectors(connection, np.flatnonzero(used), vectors[used], distance[used], spot[used])
 
 
-def write_vectors(connection, vectors: np.ndarray, distance: np.ndarray, spot: np.ndarray) -> None:
-    """Principle n of the pool with its vector, its distance and its place."""
+def write_vectors(
+    connection, numbers: np.ndarray, vectors: np.ndarray, distance: np.ndarray, spot: np.ndarray
+) -> None:
+    """The principles of these numbers in the pool with their vectors, distances and places."""
     import pyarrow
 
     flat = pyarrow.ListArray.from_arrays(
@@ -257,7 +262,7 @@ def write_vectors(connection, vectors: np.ndarray, distance: np.ndarray, spot: n
         pyarrow.array(vectors.ravel()),
     )
     columns = {
-        "n": np.arange(len(vectors)),
+        "n": numbers,
         "embedding": flat,
         "distance": distance,
         "x": spot[:, 0],
@@ -290,7 +295,7 @@ def mine(connection, work: Work) -> None:
     }
     run(connection, ASSIGNED, named)
     run(connection, DRAFTS, named)
-    covered = CLUSTERS * VARIANTS if work.is_large else 0
+    covered = work.clusters * work.variants if work.is_large else 0
     drawn = {name: getattr(work, name) for name in ("samples", "clusters", "variants", "offset")}
     run(connection, CANDIDATES, {**named, **drawn, "covered": covered})
     run(connection, MEMBERS, named)

@@ -1,7 +1,9 @@
-"""Cost of exact average linkage beside scikit-learn's: `python -m bench.clustering`.
+"""Cost of exact average linkage beside scikit-learn, SciPy, fastcluster and BERTopic as it comes:
+`python -m bench.clustering`.
 
 Every figure comes from a process of its own with one thread: CPU seconds of the clustering alone, peak
-memory of the whole process. Vectors are synthetic: 384 dimensions, 400 centres, all different.
+memory of the whole process. Vectors are synthetic: 384 dimensions, 400 centres, all different. The adjusted Rand index
+(ARI) tells how far two groupings agree: with one another, and with the centres that the vectors were made from.
 """
 
 from __future__ import annotations
@@ -23,14 +25,17 @@ from lpd_core.types import Merge
 
 THRESHOLDS = (0.3, 0.35, 0.4, 0.5, 0.9)
 STAGED_LIMIT, STAGED_CUT = 5_000, 0.4
+CENTRES = 400
 
 
-def synthetic_vectors(count: int) -> np.ndarray:
+def synthetic_vectors(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Unit vectors, and the centre that each was made from."""
     random = np.random.default_rng(0)
-    centres = random.standard_normal((400, 384)) / 384**0.5
+    centres = random.standard_normal((CENTRES, 384)) / 384**0.5
     noise = random.standard_normal((count, 384)) / 384**0.5
-    vectors = centres[random.integers(len(centres), size=count)] + 0.8 * noise
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    chosen = random.integers(CENTRES, size=count)
+    vectors = centres[chosen] + 0.8 * noise
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32), chosen
 
 
 def ours(vectors: np.ndarray) -> tuple[Merge, ...]:
@@ -47,6 +52,31 @@ def scikit_learn(vectors: np.ndarray) -> tuple[Merge, ...]:
     ).fit(vectors)
     pairs = zip(model.children_.tolist(), model.distances_.tolist(), strict=True)
     return tuple(Merge(left, right, distance, 0) for (left, right), distance in pairs)
+
+
+def scipy(vectors: np.ndarray) -> tuple[Merge, ...]:
+    from scipy.cluster.hierarchy import linkage
+
+    return from_scipy(linkage(vectors, "average", metric="cosine"))
+
+
+def fastcluster(vectors: np.ndarray) -> tuple[Merge, ...]:
+    from fastcluster import linkage
+
+    return from_scipy(linkage(vectors, "average", metric="cosine"))
+
+
+def from_scipy(rows: np.ndarray) -> tuple[Merge, ...]:
+    """SciPy's four columns as merges."""
+    return tuple(Merge(int(left), int(right), distance, 0) for left, right, distance, _ in rows.tolist())
+
+
+def bertopic(vectors: np.ndarray) -> np.ndarray:
+    """Its topics with every setting as it comes: UMAP to five dimensions, HDBSCAN; -1 is no topic."""
+    from bertopic import BERTopic
+
+    texts = [f"Mention word{n % 997} and word{n % 31}" for n in range(len(vectors))]
+    return np.array(BERTopic().fit_transform(texts, vectors)[0])
 
 
 def staged(vectors: np.ndarray) -> tuple[Merge, ...]:
@@ -70,7 +100,10 @@ def whole_stage(vectors: np.ndarray) -> tuple[Merge, ...]:
     return cluster_principles(principles, vectors, ClusterConfig(layout="pca"), 1).merges
 
 
-METHODS = {method.__name__: method for method in (ours, scikit_learn, staged, whole_stage)}
+METHODS = {
+    method.__name__: method
+    for method in (ours, scikit_learn, scipy, fastcluster, bertopic, staged, whole_stage)
+}
 
 
 def child(name: str, count: int, labels: Path) -> None:
@@ -80,14 +113,16 @@ def child(name: str, count: int, labels: Path) -> None:
     from lpd_core.linkage import cut
 
     torch.set_num_threads(1)
-    vectors = synthetic_vectors(count)
+    vectors, _ = synthetic_vectors(count)
     start = time.process_time()
-    merges = METHODS[name](vectors)
+    found = METHODS[name](vectors)
     cost = {
         "cpu": time.process_time() - start,
         "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
-    np.save(labels, np.stack([cut(merges, count, threshold=threshold) for threshold in THRESHOLDS]))
+    if isinstance(found, tuple):
+        found = [cut(found, count, threshold=threshold) for threshold in THRESHOLDS]
+    np.save(labels, np.atleast_2d(found))
     print(json.dumps(cost))
 
 
@@ -116,6 +151,32 @@ def agreement(folder: Path, one: str, other: str, count: int, lowest: float = 0.
     )
 
 
+def truth(folder: Path, name: str, count: int) -> str:
+    """How well a method finds the centres: ours at the best of the thresholds."""
+    from sklearn.metrics import adjusted_rand_score
+
+    _, chosen = synthetic_vectors(count)
+    labels = np.load(folder / f"{name}-{count}.npy")
+    best = max(labels, key=lambda row: adjusted_rand_score(chosen, row))
+    return (
+        f"ARI with the {CENTRES} centres {adjusted_rand_score(chosen, best):.3f}, {len(set(best.tolist()) - {-1})} "
+        f"groups, {np.mean(best == -1):.1%} in none"
+    )
+
+
+def compare_with_peers(folder: Path, cost: dict[int, dict[str, float]]) -> None:
+    """The exact peers, which must give the same groups, and BERTopic, which gives others."""
+    for count in (5_000, 20_000):
+        for peer in ("scikit_learn", "scipy", "fastcluster"):
+            theirs = measure(peer, count, folder)
+            bar = " (bar at 20,000: 4)" if peer == "scikit_learn" else ""
+            print(f"  {peer} / ours: {theirs['cpu'] / cost[count]['cpu']:.1f} times the CPU{bar}")
+            print(f"  ARI by threshold: {agreement(folder, 'ours', peer, count)}")
+        measure("bertopic", count, folder)
+        for name in ("ours", "bertopic"):
+            print(f"  {name}: {truth(folder, name, count)}")
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -124,12 +185,7 @@ def main() -> None:
         growth = [cost[2 * size]["cpu"] / cost[size]["cpu"] for size in sizes[:-1]]
         print("cost of doubling the rows: " + ", ".join(f"{factor:.1f} times" for factor in growth), end="")
         print(f" (exponent {math.log2(cost[40_000]['cpu'] / cost[5_000]['cpu']) / 3:.2f})")
-        for count in (5_000, 20_000):
-            theirs = measure("scikit_learn", count, folder)
-            print(
-                f"  scikit-learn / ours: {theirs['cpu'] / cost[count]['cpu']:.1f} times the CPU (bar at 20,000: 4)"
-            )
-            print(f"  ARI by threshold: {agreement(folder, 'ours', 'scikit_learn', count)}")
+        compare_with_peers(folder, cost)
         measure("staged", 20_000, folder)
         # Below its cut the staged tree has no structure to agree with.
         print(f"  exact up to {STAGED_LIMIT}, cut at {STAGED_CUT}; ARI against exact by threshold: ", end="")

@@ -2,8 +2,8 @@
 segments, the database.
 
 `python -m bench.load [--prompts 100000]`. For each tenth: CPU milliseconds a prompt of the stage (drafting to committing
-segments), CPU milliseconds a second of the driver (which takes new segments into the database once a second, however many
-there are), the memory of both, and the database's size. CPU and not wall seconds, since other work on the machine disturbs
+segments), CPU milliseconds a second of the driver (which takes new segments into the database for a bounded share of its
+time), the memory of both, and the database's size. CPU and not wall seconds, since other work on the machine disturbs
 them least. Fails where the last tenth costs more than 10 % above the first, or the stage's memory grows by more than that.
 """
 

@@ -1,7 +1,8 @@
 """The dashboard under load, in a real headless browser: first paint, an interaction a page, the server's memory, and
 what watching browsers cost a running E-step.
 
-Run from the project's folder: python -m bench.pages [--home HOME] [--only PAGE ...] [--e-step [--browsers 10]].
+Run from the project's folder: python -m bench.pages [--home HOME] [--only PAGE ...] [--growth]
+[--e-step [--browsers 10]].
 Without `--home` a store of 1,000,000 candidates, 100,000 principles, 500 clusters and 20 runs is made first
 (bench.big_store). `cold` opens the page in a new browser profile on a server that was just started; `warm` in a new
 profile on the same server. Times are seconds by the clock from the navigation to the page's first own content (a table,
@@ -26,6 +27,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from bench.big_store import build
 from tests.e2e.server import CHROMIUM, FLAGS, PROJECT, Server, settle
 
 MAIN = "[data-testid=stMain]"
@@ -46,6 +48,8 @@ CONTENT = ", ".join(
 TRAINED = ("playground", "compare")
 """Pages that need a trained model; the others are shown for the newest run, which holds half of all rows."""
 REPEATS = 5
+GROWTH = (0.01, 0.1, 1.0)
+"""Shares of the large store."""
 PAINT_BAR, INTERACTION_BAR, MEMORY_BAR = 2.5, 1.0, 1.5
 RUNNING = "[data-testid=stApp][data-test-script-state=running]"
 
@@ -108,6 +112,14 @@ def measure(server: Server, browser: Browser, address: str) -> Figures:
     return Figures(cold, warm, taken)
 
 
+def cpu_seconds(server: Server) -> float:
+    """The CPU seconds of the server and its children so far."""
+    import psutil
+
+    process = psutil.Process(server.process.pid)
+    return sum(sum(each.cpu_times()[:2]) for each in (process, *process.children(recursive=True)))
+
+
 def memory(server: Server) -> float:
     """The server's resident memory in GiB."""
     import psutil
@@ -144,9 +156,7 @@ def measure_pages(home: Path, names: list[str]) -> None:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         print(measure_floor(browser), flush=True)
         for name in names:
-            run = runs[-2] if name in TRAINED else runs[-1]
-            address = f"{'' if name == 'home' else name}?run={run}"
-            found = measure(server, browser, address)
+            found = measure(server, browser, address_of(name, runs))
             print(
                 f"{name:<16}{found.cold:>6.2f} s{found.warm:>6.2f} s{statistics.median(found.interactions):>11.2f} s"
                 f"{memory(server):>7.2f} GiB",
@@ -154,6 +164,33 @@ def measure_pages(home: Path, names: list[str]) -> None:
             )
         browser.close()
     server.stop()
+
+
+def measure_growth(names: list[str]) -> None:
+    """A line a page: what a new browser and an interaction wait for, on stores that grow tenfold."""
+    found: dict[str, list[Figures]] = {name: [] for name in names}
+    heads = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        for share in GROWTH:
+            with tempfile.TemporaryDirectory() as scratch:
+                store = build(Path(scratch), share)
+                told = store.database.query("select count(*) n from candidates")[0]["n"]
+                heads.append(f"{told:,} candidates")
+                runs, server = store.run_ids(), Server(Path(scratch))
+                for name in names:
+                    found[name].append(measure(server, browser, address_of(name, runs)))
+                server.stop()
+        browser.close()
+    print(f"{'seconds: warm, interaction':<28}" + "".join(f"{head:>24}" for head in heads))
+    for name, figures in found.items():
+        cells = (f"{each.warm:.2f}, {statistics.median(each.interactions):.2f}" for each in figures)
+        print(f"{name:<28}" + "".join(f"{cell:>24}" for cell in cells))
+
+
+def address_of(name: str, runs: list[str]) -> str:
+    """The page of the newest run, or of the newest trained one."""
+    return f"{'' if name == 'home' else name}?run={runs[-2] if name in TRAINED else runs[-1]}"
 
 
 def e_step_seconds(home: Path) -> float:
@@ -195,15 +232,20 @@ def measure_e_step(browsers: int) -> None:
             for _ in range(browsers)
         ]
         time.sleep(10)
+        serving = cpu_seconds(server)
         watched = e_step_seconds(home)
+        serving = cpu_seconds(server) - serving
         for watcher in watchers:
             watcher.terminate()
             watcher.wait()
         server.stop()
         alone.append(e_step_seconds(home))
     base = statistics.mean(alone)
-    print(f"E-step alone {alone[0]:.1f} s and {alone[1]:.1f} s, with {browsers} browsers watching {watched:.1f} s: "
-          f"{100 * (watched / base - 1):+.1f} % (bar 5 %)")  # fmt: skip
+    print(
+        f"E-step alone {alone[0]:.1f} s and {alone[1]:.1f} s, with {browsers} browsers watching {watched:.1f} s: "
+        f"{100 * (watched / base - 1):+.1f} % (bar 5 % with 5 browsers); meanwhile the server took "
+        f"{serving / watched:.1%} of a core, the rest is the browsers, which would be other machines"
+    )
 
 
 def watch(url: str) -> None:
@@ -220,24 +262,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path)
     parser.add_argument("--only", nargs="*")
+    parser.add_argument("--growth", action="store_true", help="only how the pages slow down as a store grows")
     parser.add_argument("--e-step", action="store_true", help="only what watching browsers cost an E-step")
     parser.add_argument("--browsers", type=int, default=5, help="with --e-step, how many")
     parser.add_argument("--watch", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.watch:
-        watch(options.watch)
-    elif options.e_step:
-        measure_e_step(options.browsers)
-    else:
-        names = options.only or sorted(path.stem for path in (PROJECT / "pages").glob("*.py"))
-        with tempfile.TemporaryDirectory() as scratch:
-            home = options.home
-            if home is None:
-                from bench.big_store import build
-
-                home = Path(scratch)
-                build(home)
-            measure_pages(home, names)
+        return watch(options.watch)
+    if options.e_step:
+        return measure_e_step(options.browsers)
+    names = options.only or sorted(path.stem for path in (PROJECT / "pages").glob("*.py"))
+    if options.growth:
+        return measure_growth(names)
+    if options.home:
+        return measure_pages(options.home, names)
+    with tempfile.TemporaryDirectory() as scratch:
+        build(Path(scratch))
+        measure_pages(Path(scratch), names)
 
 
 if __name__ == "__main__":

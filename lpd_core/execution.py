@@ -1,7 +1,8 @@
 """Running one stage to its committed end: in this process, or as processes of its own.
 
 Stage processes free their memory when they end and may share the chunks of a stage. While they work, the driver
-ingests what they have committed, at most once a second. A stage that has finished is passed over.
+ingests what they have committed, once a second or, where that costs much, for a bounded share of its time. A stage that
+has finished is passed over.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from lpd_core.store import runs as run_table
 from lpd_core.store.database import DatabaseBusy
 
 EXIT_INTERRUPTED = 75
-INGEST_SECONDS = 1.0
+INGEST_SECONDS, INGEST_SECONDS_MOST = 1.0, 30.0
+INGEST_SHARE = 0.05
 LAUNCHER_SECONDS = 10.0
 
 
@@ -167,7 +169,7 @@ class Execution:
             )  # fmt: skip
 
     def _wait(self, processes: list[subprocess.Popen], before: list[int], name: str, iteration: int) -> None:
-        ingested = time.monotonic()
+        due = time.monotonic() + INGEST_SECONDS
         while True:
             codes = [process.poll() for process in processes]
             failed = [index for index, code in enumerate(codes) if code not in (None, 0)]
@@ -177,10 +179,11 @@ class Execution:
             if all(code == 0 for code in codes):
                 return
             self.watch(name, iteration)
-            if time.monotonic() - ingested > INGEST_SECONDS:
-                with suppress(DatabaseBusy):  # segments are safe; the next second tries again
+            if time.monotonic() > due:
+                began = time.monotonic()
+                with suppress(DatabaseBusy):  # segments are safe; the next time tries again
                     run_table.ingest(self.store, self.folder)
-                ingested = time.monotonic()
+                due = time.monotonic() + pause_after(time.monotonic() - began)
             time.sleep(0.05)
 
     def _told(self, name: str, iteration: int, index: int, since: int) -> list[str]:
@@ -205,6 +208,14 @@ class Execution:
     def _log(self, name: str, iteration: int, index: int):
         suffix = f"-{index}" if index else ""
         return self.folder.logs / f"{iteration:03d}-{name}{suffix}.log"
+
+
+def pause_after(seconds: float) -> float:
+    """Seconds until the next ingestion after one that took so long.
+
+    A commit writes every page of the keys that it touches, and keys are hashes: its cost grows with the rows that are
+    there. So its share of the time is kept, not its period."""
+    return min(max(INGEST_SECONDS, seconds / INGEST_SHARE), INGEST_SECONDS_MOST)
 
 
 def execution_of(store: Store, folder: RunFolder, inline: bool = False, **options: Any) -> Execution:

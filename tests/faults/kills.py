@@ -1,8 +1,8 @@
-"""Kill -9 of a run's driver, of a stage or of the server at random moments, resume, and compare with the
-uninterrupted run.
+"""Kill -9 of a run's driver, of a stage or of the server at random moments, a disk that is full from a random moment
+on, resume, and compare with the uninterrupted run.
 
 The long form on the shipped model: `python -m tests.faults.kills --preset demo --kills 36 --write` (an hour or two),
-which puts its figures into docs/reliability.md.
+which puts its figures into docs/reliability.md. The full disk is one in memory, which only root can mount.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +25,7 @@ import psutil
 
 from lpd_core.events import StageFinished
 from lpd_core.store import RunFolder
+from tests.faults.disks import filled, mounted
 from tests.faults.document import rewrite
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -158,17 +161,43 @@ def kill_one(folder: RunFolder, target: str, dice: random.Random) -> bool:
 
 
 def run_with_kills(home: Path, start: list[str], target: str, plan: list[Moment], stages: list) -> int:
-    """Run, killing the driver or a stage at each moment of the plan and resuming; the number of kills.
-
-    A moment counts from the kill before it in the same stage: what was committed by then is not done again."""
+    """Run, killing the driver or a stage at each moment of the plan and resuming; the number of kills."""
     dice = random.Random(len(plan))
+
+    def kill(folder: RunFolder) -> bool:
+        killed = kill_one(folder, target, dice)
+        wait_until_settled(home, folder)
+        return killed
+
+    return run_with(kill, home, start, plan, stages)
+
+
+def run_with_full_disks(home: Path, start: list[str], plan: list[Moment], stages: list) -> int:
+    """Run in a home on a small disk, filling it at each moment of the plan, making room once the run has ended of it,
+    and resuming; how often it was filled while the run went on."""
+
+    def fill(folder: RunFolder) -> bool:
+        with filled(home):
+            status = wait_until_settled(home, folder)
+        assert status in ("interrupted", "finished"), folder.state()
+        return status == "interrupted"
+
+    return run_with(fill, home, start, plan, stages)
+
+
+def run_with(
+    harm: Callable[[RunFolder], bool], home: Path, start: list[str], plan: list[Moment], stages: list
+) -> int:
+    """Run, doing harm that ends the run at each moment of the plan and resuming; how often it was done.
+
+    A moment counts from the harm before it in the same stage: what was committed by then is not done again."""
     assert call(home, "run", *start, "--detach").returncode == 0
     folder, killed, before = run_folder(home), 0, Moment(-1, 0.0)
     for moment in plan:
         beside = moment.seconds - before.seconds if moment.place == before.place else moment.seconds
         if not Clock(folder, stages).wait_for(Moment(moment.place, beside)):
             break
-        killed += kill_one(folder, target, dice)
+        killed += harm(folder)
         before = moment
         if wait_until_settled(home, folder) == "finished":
             break
@@ -236,9 +265,14 @@ def compare(whole: dict[str, list[str]], resumed: dict[str, list[str]]) -> list[
     return found
 
 
-HEAD = (
-    "| killed | times | stages it was killed in | seconds until finished | rows | lost or changed | doubled |"
-)
+DISK = "1g"
+TARGETS = {
+    "driver": "the driver killed",
+    "stage": "a stage process killed",
+    "server": "the server killed",
+    "disk": "the disk filled to the last byte",
+}
+HEAD = "| what was done | times | in so many stages | seconds until finished | rows | lost or changed | doubled |"
 RULE = "|---|---|---|---|---|---|---|"
 
 
@@ -253,25 +287,32 @@ class Form:
     seed: int
 
 
-def killed_row(target: str, home: Path, form: Form) -> tuple[int, str]:
-    """A run of which `target` was killed: how often, and its line of the table. Ends the program where a row differs."""
+def harmed_row(target: str, home: Path, form: Form) -> tuple[int, str]:
+    """A run of which `target` was killed, or whose disk was filled: how often, and its line of the table. Ends the
+    program where a row differs."""
     plan = moments(form.stages, form.kills, form.seed)
     began = time.monotonic()
-    if target == "server":
-        killed = run_with_server_kills(home, form.start, plan, form.stages)
-    else:
-        killed = run_with_kills(home, form.start, target, plan, form.stages)
-    seconds = time.monotonic() - began
-    found = snapshot(home)
+    with mounted(home, f"size={DISK}") if target == "disk" else nullcontext():
+        if target == "disk":
+            killed = run_with_full_disks(home, form.start, plan, form.stages)
+        elif target == "server":
+            killed = run_with_server_kills(home, form.start, plan, form.stages)
+        else:
+            killed = run_with_kills(home, form.start, target, plan, form.stages)
+        seconds = time.monotonic() - began
+        found = snapshot(home)
     lost = sum(len(set(form.expected[table]) ^ set(found[table])) for table in TABLES)
     doubled = sum(len(found[table]) - len(set(found[table])) for table in TABLES)
     different = compare(form.expected, found)
-    print(f"{killed} kills of the {target} in {seconds:.0f} s: {different or 'the same rows'}", flush=True)
+    print(f"{target}, {killed} times in {seconds:.0f} s: {different or 'the same rows'}", flush=True)
     if different:
         sys.exit(1)
     places = len({moment.place for moment in plan[:killed]})
     rows = sum(map(len, found.values()))
-    return killed, f"| {target} | {killed} | {places} | {seconds:.0f} | {rows} | {lost} | {doubled} |"
+    return (
+        killed,
+        f"| {TARGETS[target]} | {killed} | {places} | {seconds:.0f} | {rows} | {lost} | {doubled} |",
+    )
 
 
 def main() -> None:
@@ -279,7 +320,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--preset", default="demo")
     parser.add_argument("--set", action="append", default=[], help="a setting over the preset")
-    parser.add_argument("--kills", type=int, default=36, help="of each: driver, stage, server")
+    parser.add_argument("--kills", type=int, default=36, help="of each target")
+    parser.add_argument("--target", action="append", choices=TARGETS, help="only this; may be repeated")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--write", action="store_true", help="put the table into docs/reliability.md")
     options = parser.parse_args()
@@ -293,8 +335,8 @@ def main() -> None:
         print(f"undisturbed in {seconds:.0f} s", flush=True)
         form = Form(start, course(whole), snapshot(whole), options.kills, options.seed)
         rows: dict[str, tuple[int, str]] = {}
-        for target in ("driver", "stage", "server"):
-            rows[target] = killed_row(target, Path(folder) / target, form)
+        for target in options.target or TARGETS:
+            rows[target] = harmed_row(target, Path(folder) / target, form)
             told = table_of(form, list(rows.values()), seconds)
             if options.write:  # at once: the next hour may be cut short
                 rewrite("kills", told)
@@ -305,7 +347,7 @@ def table_of(form: Form, rows: list[tuple[int, str]], seconds: float) -> str:
     """What was done, and the table."""
     words = " ".join(form.start)
     head = (
-        f"`run {words}`: {sum(killed for killed, _ in rows)} kills at random moments in {len(form.stages)} stages, "
+        f"`run {words}`: {sum(killed for killed, _ in rows)} times at random moments in {len(form.stages)} stages, "
         f"seed {form.seed}, {os.cpu_count()} CPUs; undisturbed it took {seconds:.0f} s."
     )
     return "\n".join((head, "", HEAD, RULE, *(row for _, row in rows)))

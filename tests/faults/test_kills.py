@@ -1,25 +1,50 @@
-"""A run killed with -9 at random moments and resumed ends with the rows of one that was not."""
+"""A run killed with -9, or whose disk was full, at random moments and then resumed ends with the rows of one that
+was not."""
 
 import os
 
 import pytest
 import tomli_w
 
-from tests.faults.kills import call, compare, course, moments, run_with_kills, snapshot
+from tests.faults.disks import NoDisk, mounted
+from tests.faults.kills import (
+    call,
+    compare,
+    course,
+    moments,
+    run_with_full_disks,
+    run_with_kills,
+    snapshot,
+)
 
 KILLS = int(os.environ.get("LPD_FAULT_KILLS", "3"))
 
 
-@pytest.mark.parametrize("target", ["driver", "stage"])
-def test_a_killed_run_resumes_to_the_same_rows(tmp_path, scripted_settings, target):
+@pytest.fixture
+def whole(tmp_path, scripted_settings):
+    """The words that start a run, and the home of one that went undisturbed."""
     config = tmp_path / "run.toml"
     config.write_text(tomli_w.dumps({**scripted_settings, "iterations": 1}))
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    told = call(whole, "run", "--config", str(config))
+    start = ["--config", str(config)]
+    told = call(tmp_path / "whole", "run", *start)
     assert told.returncode == 0, told.stderr
-    stages = course(whole)
-    done = run_with_kills(
-        killed, ["--config", str(config)], target, moments(stages, KILLS, seed=KILLS), stages
-    )
-    assert done >= 1
-    assert compare(snapshot(whole), snapshot(killed)) == []
+    return start, tmp_path / "whole"
+
+
+@pytest.mark.parametrize("target", ["driver", "stage"])
+def test_a_killed_run_resumes_to_the_same_rows(tmp_path, whole, target):
+    start, undisturbed = whole
+    stages, killed = course(undisturbed), tmp_path / "killed"
+    assert run_with_kills(killed, start, target, moments(stages, KILLS, seed=KILLS), stages) >= 1
+    assert compare(snapshot(undisturbed), snapshot(killed)) == []
+
+
+def test_a_run_whose_disk_was_full_resumes_to_the_same_rows(tmp_path, whole):
+    start, undisturbed = whole
+    stages, home = course(undisturbed), tmp_path / "small disk"
+    try:
+        with mounted(home, "size=100m"):
+            assert run_with_full_disks(home, start, moments(stages, KILLS, seed=KILLS), stages) >= 1
+            assert compare(snapshot(undisturbed), snapshot(home)) == []
+    except NoDisk as cause:
+        pytest.skip(f"no tmpfs can be mounted here: {cause}")

@@ -4,31 +4,26 @@ import json
 import os
 import subprocess
 import sys
-import time
+from contextlib import ExitStack
 
 import pytest
 from conftest import PROJECT, example_rows, write_jsonl
+
+from tests.faults.disks import NoDisk, mounted
 
 
 @pytest.fixture
 def mount(tmp_path):
     """Mount a small tmpfs; needs root on Linux."""
-    mounted = []
+    with ExitStack() as disks:
 
-    def make(options):
-        folder = tmp_path / f"mount{len(mounted)}"
-        folder.mkdir()
-        told = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, text=True
-        )
-        if told.returncode:
-            pytest.skip(f"no tmpfs can be mounted here: {told.stderr.strip()}")
-        mounted.append(folder)
-        return folder
+        def make(options):
+            try:
+                return disks.enter_context(mounted(tmp_path / f"mount {options}", options))
+            except NoDisk as cause:
+                pytest.skip(f"no tmpfs can be mounted here: {cause}")
 
-    yield make
-    for folder in mounted:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
+        yield make
 
 
 def call(home, *arguments):
@@ -88,27 +83,3 @@ def test_a_run_that_does_not_fit_the_disk_is_refused_before_it_starts(mount):
     assert told.returncode == 2
     assert "free" in the_only_error(told)
     assert not home.exists()
-
-
-def test_a_disk_that_fills_up_during_a_run_interrupts_it_and_resume_goes_on(mount, tmp_path):
-    folder = mount("size=40m")
-    home = folder / "home"
-    started = call(home, "run", "--preset", "smoke", "--set", "iterations=1", "--detach")
-    assert started.returncode == 0, started.stderr
-    ballast = folder / "ballast"
-    with open(ballast, "wb") as file:
-        try:
-            while True:
-                file.write(b"0" * 65536)
-                file.flush()
-        except OSError:
-            pass
-    give_up = time.monotonic() + 120
-    while '"status": "interrupted"' not in call(home, "status", "last", "--json").stdout:
-        assert time.monotonic() < give_up
-        time.sleep(0.3)
-    assert json.loads(call(home, "status", "last", "--json").stdout)["status"] == "interrupted"
-    ballast.unlink()
-    resumed = call(home, "resume", "last")
-    assert resumed.returncode == 0, resumed.stderr
-    assert call(home, "check", "--run", "last").returncode == 0
