@@ -51,7 +51,7 @@ format: setup
 screenshots: setup  ## every page, light and dark, into docs/screenshots (needs chromium)
 	$(PY) -m tests.e2e.screenshots
 
-faults: setup  ## the long form: 36 kills each of driver, stage and server on the demo run, resumed to the same rows
+faults: setup  ## the long form: 36 kills each of driver, stage and server and 36 full disks on the demo run, resumed to the same rows
 	$(PY) -m tests.faults.kills --preset demo --kills 36 --write
 
 fuzz: setup  ## 100,000 generated inputs a parser, ten minutes each at most, into docs/reliability.md
@@ -60,7 +60,7 @@ fuzz: setup  ## 100,000 generated inputs a parser, ten minutes each at most, int
 audit: setup  ## known holes in the installed libraries, asked of PyPI's advisory service, in an environment of its own
 	$(PYTHON) -m venv build/audit-env
 	build/audit-env/bin/pip install --quiet --disable-pip-version-check pip-audit
-	build/audit-env/bin/pip-audit --path $(VENV)/lib/python*/site-packages
+	build/audit-env/bin/pip-audit --progress-spinner off --path $(VENV)/lib/python*/site-packages
 
 demo-model: setup  ## rebuild the demo's world, tokenizer and model from nothing (about an hour)
 	$(PY) -m data.demo.builder all

@@ -32,8 +32,8 @@ from lpd_core.store import runs as run_table
 from lpd_core.store.database import DatabaseBusy
 
 EXIT_INTERRUPTED = 75
-INGEST_SECONDS, INGEST_SECONDS_MOST = 1.0, 30.0
-INGEST_SHARE = 0.05
+INGEST_SECONDS, INGEST_SECONDS_MOST = 1.0, 10.0
+INGEST_SHARE = 0.1
 LAUNCHER_SECONDS = 10.0
 
 

@@ -96,3 +96,8 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
     store = Store(folder / "home")
     return store, run_inline(store, {**small_settings(folder), "iterations": 1})
+
+
+def pytest_collection_modifyitems(items):
+    """The longest test first: begun last, it would keep one worker while the others have nothing left."""
+    items.sort(key=lambda item: "test_the_main_job" not in item.nodeid)

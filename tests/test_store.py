@@ -13,6 +13,7 @@ import pytest
 from lpd_core.config import PROJECT, RunConfig, parse_config
 from lpd_core.errors import DataError, Interrupted, UserError
 from lpd_core.events import Progress, StatusChanged
+from lpd_core.execution import pause_after
 from lpd_core.store import Database, RunFolder, RunState, Store, corpora
 from lpd_core.store import runs as run_table
 from lpd_core.store.console import read_only_query
@@ -28,6 +29,12 @@ def make_run(store, run_id="small-1"):
 def draft(prompt_id, **more):
     row = {"run_id": "small-1", "iteration": 1, "prompt_id": prompt_id, "text": "y1", "score": 0.5}
     return {**row, "finish_reason": "stop", "tokens": 3, **more}
+
+
+def test_commits_keep_to_a_tenth_of_the_time_and_come_at_least_every_ten_seconds():
+    assert pause_after(0.02) == 1.0
+    assert pause_after(0.5) == pytest.approx(5.0)
+    assert pause_after(100.0) == 10.0
 
 
 def test_a_segment_is_ingested_once_however_often_it_is_tried(store):
