@@ -213,8 +213,8 @@ class Execution:
 def pause_after(seconds: float) -> float:
     """Seconds until the next ingestion after one that took so long.
 
-    A commit writes every page of the keys that it touches, and keys are hashes: its cost grows with the rows that are
-    there. So its share of the time is kept, not its period."""
+    DuckDB writes the last, unfinished group of a table's rows again with every commit, and the pages of the keys that are
+    new: the cost goes up and down, and grows with the rows. So its share of the time is kept, not its period."""
     return min(max(INGEST_SECONDS, seconds / INGEST_SHARE), INGEST_SECONDS_MOST)
 
 
