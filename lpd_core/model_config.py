@@ -96,7 +96,7 @@ class SamplerConfig(Section):
     a local tokenizer and a server that takes token ids (vLLM does)."""
     seeded: bool = True
     """Send each row as a request with its own seed; off, rows of equal chats are one request for n completions."""
-    key_variable: str = Field("OPENAI_API_KEY", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    key_variable: str = Field("OPENAI_API_KEY", pattern=r"^[A-Z_][A-Z0-9_]*$")
     """Name of the environment variable that holds the server's key, if it wants one. The key itself is kept nowhere."""
     concurrency: int = Field(32, ge=1, le=4096)
     """Requests under way at once at each server."""
@@ -119,6 +119,8 @@ class SamplerConfig(Section):
             raise ValueError("sampler.url carries more than an address; a key belongs into the environment")
         if self.serve and self.urls:
             raise ValueError("sampler.serve starts the server that is asked; sampler.urls names others")
+        if "--api-key" in self.serve:  # it would stand in files, pages and lists of processes
+            raise ValueError("sampler.serve holds a key; set $VLLM_API_KEY and sampler.key_variable instead")
         if self.serve and self.workers > 1:
             raise ValueError("sampler.serve starts one server a stage; set workers = 1 and raise concurrency")
         return self

@@ -150,7 +150,7 @@ def backup(store: Store, target: Path, checkpoints: bool = True) -> int:
         raise UserError(f"{target} exists already; name another file")
     with storage(f"make the folder {target.parent}"):
         target.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(target) as temporary, tarfile.open(temporary, "w") as archive:
+    with replacing(target) as temporary, tarfile.open(temporary, "w", dereference=True) as archive:
         with store.database.read():  # the lock keeps writers out while the file is copied
             for name in DATABASE_FILES:
                 if (store.home / name).exists():
@@ -193,9 +193,16 @@ def restore(archive: Path, home: Path) -> list[str]:
     if any((home / name).exists() for name in ("lpd.duckdb", "runs", "datasets")):
         raise UserError(f"{home} is in use already; restore into a new folder and point $LPD_HOME there")
     try:
-        with tarfile.open(archive) as packed:
+        with tarfile.open(archive, "r:") as packed:  # a packed one may unpack to more than the disk holds
             if "lpd.duckdb" not in packed.getnames():
                 raise UserError(f"{archive} is no backup: it holds no database")
+            for (
+                member
+            ) in packed:  # links are how archives get out of a folder past every filter (CVE-2025-4517)
+                if not (member.isreg() or member.isdir()):
+                    raise UserError(
+                        f"{archive} cannot be unpacked: {member.name!r} is neither a file nor a folder"
+                    )
             packed.extractall(home, filter="data")
     except (tarfile.TarError, OSError, EOFError) as cause:
         raise UserError(f"{archive} cannot be unpacked: {str(cause).splitlines()[0].rstrip(':')}") from cause

@@ -13,7 +13,7 @@ from lpd_core.store import corpora, measured
 from pages.components import choices, creation, inquiries, preflight, reads, session
 from pages.components.cards import show_heading
 from pages.components.fields import show_field
-from pages.components.text import clip, plain
+from pages.components.text import clip, plain, show_text
 
 SHIPPED_MODEL = "data/demo/model"
 FIRST_ROWS = (
@@ -66,6 +66,19 @@ def show_start() -> None:
                 on_click=choices.go_back,
                 key="launch.back",
             )
+
+
+def show_held() -> None:
+    """Settings of a link that are not taken unread."""
+    if not choices.held():
+        return
+    with st.container(border=True):
+        st.warning(
+            "The link to this page also sets what runs programs, sends keys or runs a model's code. Nothing of it is "
+            "set yet; take it only if you know where the link comes from."
+        )
+        show_text("\n".join(f"{key} = {value!r}" for key, value in choices.held().items()), height="10rem")
+        st.button("Set these too", on_click=choices.take_held, key="launch.held.take")
 
 
 def described(kind: str, name: str) -> str:
@@ -193,8 +206,12 @@ def show_group(group: str, about: str, keys: list[str], found: dict[str, str]) -
 
 
 def show_checks(config: RunConfig) -> None:
-    """Preflight and the start: asked of a process, shown when it answers."""
+    """Preflight and the start: asked of a process, shown when it answers. Not for visitors who may only look: the
+    checks read files, ask servers and start interpreters that the settings name."""
     st.subheader("Before the first token", anchor=False)
+    if not session.may_edit():
+        st.info("Sign in at the foot of the sidebar to check these settings and to start a run.")
+        return
     preflight.show_trust(config)
     files = {"run.toml": to_toml(config)}
     asked = inquiries.ask(
@@ -220,6 +237,7 @@ def show_checks(config: RunConfig) -> None:
 
 def show_probe(config: RunConfig) -> None:
     """How to find out how long a run takes where no earlier run can tell: some prompts are timed."""
+    session.require_edit()
     text = to_toml(config)
     if st.session_state.get("launch.timed") != text:
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -303,6 +321,7 @@ unread = choices.take_address() or st.session_state.pop("launch.problem", "")
 if unread:
     st.error(plain(unread, preflight.SAID))
 show_start()
+show_held()
 wrong = problems(choices.values())
 show_first(wrong)
 show_groups(wrong)

@@ -5,6 +5,7 @@ Who is asked, how often and how long a lost server is waited for, is the fleet's
 
 from __future__ import annotations
 
+import json
 import os
 import random
 from collections.abc import Callable, Mapping
@@ -20,6 +21,9 @@ from lpd_core.model_config import SamplerConfig
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds; doubled at each try
 PROBE_SECONDS = 10.0
+SECRET_SIGNS = 16
+"""Answers are kept, so no key may stand in them; but a server of one's own takes any word for a key, and a word as short
+as that may be part of an honest answer."""
 TOO_LONG = (
     "context length",
     "too long",
@@ -113,7 +117,7 @@ class Server:
             raise Fault(f"the connection broke ({self._plain(cause)})") from cause
         if response.status_code == 200:
             try:
-                return read(response.json())
+                return read(json.loads(self.masked(response.text, SECRET_SIGNS)))
             except ValueError as cause:
                 raise Fault(f"the answer is not what it should be ({self._plain(cause)})") from cause
         self._refuse_key(response)
@@ -153,7 +157,7 @@ class Server:
                 return None
             if response.status_code != 200:
                 raise ValueError(f"HTTP {response.status_code}: {self._words(response)}")
-            return [str(model["id"]) for model in response.json()["data"]]
+            return [self.masked(str(model["id"])) for model in response.json()["data"]]
         except (ValueError, KeyError, TypeError) as cause:
             raise Interrupted(
                 f"{self.url}/models does not list models ({self._plain(cause)}): sampler.url has to be the base address "
@@ -196,8 +200,11 @@ class Server:
 
     def _plain(self, words: Any) -> str:
         """One short line without the key."""
-        text = " ".join(str(words).split())[:300] or type(words).__name__
-        return text.replace(self.key, "***") if self.key else text
+        return " ".join(self.masked(str(words)).split())[:300] or type(words).__name__
+
+    def masked(self, text: str, signs: int = 1) -> str:
+        """A text of the server without the key, if that has so many signs."""
+        return text.replace(self.key, "***") if len(self.key) >= signs else text
 
 
 def failure_kind(problem: str) -> Literal["error", "overlong"]:

@@ -161,8 +161,14 @@ DAMAGE = (
 
 
 def tells_damage(cause: Exception) -> bool:
-    """Whether an error of DuckDB means that its file is damaged, and not that a query is wrong."""
-    return any(word in str(cause) for word in DAMAGE)
+    """Whether an error of DuckDB means that its file is damaged, and not that a query is wrong: its words may be the
+    query's own (`select error('Corrupt')`)."""
+    import duckdb
+
+    asked = isinstance(cause, duckdb.ProgrammingError | duckdb.DataError) and not isinstance(
+        cause, duckdb.SerializationException
+    )
+    return not asked and any(word in str(cause) for word in DAMAGE)
 
 
 @contextmanager

@@ -16,6 +16,19 @@ from lpd_core.settings import flatten, settings
 from pages.components import reads, session
 
 BASE, CHANGED, ROUND, BEFORE = "launch.base", "launch.changed", "launch.round", "launch.before"
+HELD = "launch.held"
+RISKY = {
+    "python",
+    "launcher",
+    "serve",
+    "url",
+    "urls",
+    "key_variable",
+    "accelerate_config",
+    "trust_remote_code",
+}
+"""Settings that run a program, send a key somewhere or run a model's code, by their last name: the checks use them, so
+a link does not set them before somebody has read what they are."""
 FIRST = ("preset", "demo")
 ADDRESS_SIGNS = 1800
 """Changes longer than this are not put into the address: browsers and proxies cut long ones."""
@@ -35,8 +48,9 @@ def take_address() -> str:
     try:
         start_from(kind, name)
         changed = json.loads(asked["set"] or "{}")
-        known = {key: value for key, value in changed.items() if key in settings()}
-        st.session_state[CHANGED] = {k: v for k, v in known.items() if v != base_values()[k]}
+        known = {k: v for k, v in changed.items() if k in settings() and v != base_values()[k]}
+        st.session_state[HELD] = {k: v for k, v in known.items() if k.rpartition(".")[2] in RISKY}
+        st.session_state[CHANGED] = {k: v for k, v in known.items() if k not in st.session_state[HELD]}
     except LpdError as cause:
         problem = str(cause)
         if BASE not in st.session_state:
@@ -56,7 +70,7 @@ def start_from(kind: str, name: str, text: str = "") -> None:
     if BASE in st.session_state:
         st.session_state[BEFORE] = (st.session_state[BASE], st.session_state[CHANGED])
     st.session_state[BASE] = {"kind": kind, "name": name, "values": values}
-    st.session_state[CHANGED] = {}
+    st.session_state[CHANGED], st.session_state[HELD] = {}, {}
     _redraw()
 
 
@@ -66,6 +80,16 @@ def _load(kind: str, name: str, text: str) -> RunConfig:
     if kind == "run":
         return reads.store().run(name).config()
     return load_config(name) if name else RunConfig()
+
+
+def held() -> dict[str, Any]:
+    """What the address asked for and was not set yet."""
+    return st.session_state.get(HELD, {})
+
+
+def take_held() -> None:
+    """Set what the address asked for, too."""
+    change(st.session_state.pop(HELD, {}))
 
 
 def go_back() -> None:

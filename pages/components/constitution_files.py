@@ -20,6 +20,8 @@ from pages.components.reviews import Desk, tell
 from pages.components.text import clip, plain
 
 LISTED = 200
+UPLOAD_MIB = 1
+"""Read within the server, so no more than takes a moment."""
 
 
 def show_files(found: Desk, editing: bool) -> None:
@@ -61,9 +63,11 @@ def _as_json(here) -> str:
 def _show_import(found: Desk) -> None:
     st.markdown("**Import principles**")
     upload = st.file_uploader(
-        "Lines of text, Markdown, a JSON list, JSONL with `principle`, YAML, or an exported constitution",
+        "Lines of text, Markdown, a JSON list, JSONL with `principle`, YAML, or an exported constitution; at most "
+        f"{UPLOAD_MIB} MiB here, more with `python -m lpd_core constitution import`",
         type=["txt", "md", "json", "jsonl", "yaml", "yml"],
         key="constitution.upload",
+        max_upload_size=UPLOAD_MIB,
     )
     if upload is None:
         return

@@ -31,6 +31,9 @@ REASONS_SHOWN = 400
 def show_import() -> None:
     """The whole way of a file into the store."""
     st.subheader("Import a file", anchor=False)
+    if not session.may_edit():
+        st.caption("Sign in at the foot of the sidebar to import data.")
+        return
     way = st.segmented_control(
         "From",
         ["Your computer", "A path on the server"],

@@ -2,9 +2,11 @@
 
 - It listens on the loopback interface, unless a login is configured (`[auth]` in the secrets) or
   `LPD_ALLOW_UNAUTHENTICATED=1` says that whoever reaches the address may in.
-- A request for a foreign host name, or from a page of a foreign origin, is refused (DNS rebinding, other sites' scripts).
-- With a login configured, no page, upload, download or websocket without it, only the way to the provider; where
-  `LPD_EDIT_NEEDS_LOGIN=1` lets visitors look, they may in, and `session.require_edit` keeps them from changing anything.
+- A request for a foreign host name, or from a page of another origin (another port is another origin), is refused (DNS
+  rebinding, other sites' scripts); no page of another origin may show ours in a frame.
+- With a login configured, no page, upload, download or websocket without it, only the way to the provider, and only for
+  those whom `LPD_ALLOWED_USERS` names, where it is set; where `LPD_EDIT_NEEDS_LOGIN=1` lets visitors look, they may in,
+  and `session.require_edit` keeps them from changing anything.
 
 It follows Streamlit's own cookie: https://docs.streamlit.io/develop/api-reference/user/st.login
 """
@@ -30,7 +32,11 @@ from streamlit.web.server.starlette.starlette_app_utils import decode_signed_val
 USER_COOKIE = "_streamlit_user"
 OPEN_PATHS = ("/auth/login", "/auth/logout", "/oauth2callback", "/_stcore/health")
 LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
-SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+STRANGER = (
+    "this server would serve anybody who reaches it; listen on 127.0.0.1, configure a login, or set "
+    "LPD_ALLOW_UNAUTHENTICATED=1"
+)
+UNFRAMED = (b"content-security-policy", b"frame-ancestors 'self'")
 
 
 def is_set(name: str) -> bool:
@@ -54,7 +60,7 @@ def middleware() -> list[Middleware]:
             file=sys.stderr,
         )
         sys.exit(2)
-    return [Middleware(Guard, hosts=allowed_hosts(address))]
+    return [Middleware(Guard, hosts=allowed_hosts(address), origins=allowed_origins(), login=has_login())]
 
 
 def is_loopback(address: str) -> bool:
@@ -66,25 +72,27 @@ def is_loopback(address: str) -> bool:
 
 
 def allowed_hosts(address: str) -> set[str]:
-    """The host names that the server answers to: this machine's, where it listens, where the provider sends people
-    back to, and those of `LPD_ALLOWED_HOSTS` (separated by commas)."""
-    told = os.environ.get("LPD_ALLOWED_HOSTS", "").split(",")
+    """The host names that the server answers to: this machine's, where it listens, and those of `allowed_origins`."""
+    return LOOPBACK_NAMES | allowed_origins() | ({address.lower()} if address else set())
+
+
+def allowed_origins() -> set[str]:
+    """The host names whose pages may use the server on any port, as behind a proxy: where the provider sends people
+    back to, Streamlit's browser.serverAddress, and those of `LPD_ALLOWED_HOSTS` (separated by commas)."""
     origin = get_origin_from_redirect_uri() if has_login() else None
-    names = [
-        address,
-        st.get_option("browser.serverAddress") or "",
-        urlsplit(origin or "").hostname or "",
-        *told,
-    ]
-    return LOOPBACK_NAMES | {name.strip().lower() for name in names if name.strip()}
+    told = os.environ.get("LPD_ALLOWED_HOSTS", "").split(",")
+    names = [st.get_option("browser.serverAddress") or "", host_name(urlsplit(origin or "").netloc), *told]
+    return {name.strip().lower() for name in names if name.strip()} - LOOPBACK_NAMES
 
 
 class Guard:
     """ASGI middleware: refuses what the module's text names, in one line, and passes the rest on."""
 
-    def __init__(self, app: Any, hosts: Iterable[str]):
+    def __init__(self, app: Any, hosts: Iterable[str], origins: Iterable[str] = (), login: bool = False):
         self.app = app
         self.hosts = frozenset(hosts)
+        self.origins = frozenset(origins)
+        self.login = login
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Pass a request on or refuse it."""
@@ -94,7 +102,7 @@ class Guard:
         headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
         reason = self._refusal(scope, headers)
         if reason is None:
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, _unframed(send))
         elif reason == "login" and scope["type"] == "http" and scope["path"].count("/") == 1:
             await respond(send, 303, "log in first", location=login_address(scope))
         else:
@@ -105,17 +113,44 @@ class Guard:
         if host not in self.hosts:
             return f"this server does not answer to the host {host!r}; name it in LPD_ALLOWED_HOSTS"
         origin = headers.get("origin")
-        changes = scope["type"] == "websocket" or scope["method"] not in SAFE_METHODS
-        if origin and changes and (urlsplit(origin).hostname or "").lower() not in self.hosts:
+        if origin and not self._is_own(origin, headers["host"]):
             return f"requests from pages of {origin!r} are refused"
-        if has_login() and not is_set("LPD_EDIT_NEEDS_LOGIN") and scope["path"] not in OPEN_PATHS:
+        if self.login and not has_login():  # a secrets file that was broken must not open the door
+            return "the login's settings cannot be read any more; mend .streamlit/secrets.toml"
+        if not has_login():
+            return None if is_reached_locally(scope) or is_set("LPD_ALLOW_UNAUTHENTICATED") else STRANGER
+        if not is_set("LPD_EDIT_NEEDS_LOGIN") and scope["path"] not in OPEN_PATHS:
             return None if is_logged_in(headers.get("cookie", "")) else "login"
         return None
 
+    def _is_own(self, origin: str, host: str) -> bool:
+        netloc = origin.partition("://")[2].lower()
+        return netloc == host.lower() or host_name(netloc) in self.origins
+
+
+def is_reached_locally(scope: dict[str, Any]) -> bool:
+    """Whether a connection came in over the loopback interface or a socket file, whatever server runs the app."""
+    address, port = scope.get("server") or ("", None)
+    return port is None or is_loopback(address)
+
+
+def _unframed(send: Any) -> Any:
+    """Answers with the header that keeps other sites from showing them in a frame."""
+
+    async def send_with_header(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), UNFRAMED]}
+        await send(message)
+
+    return send_with_header
+
 
 def host_name(host: str) -> str:
-    """The name in a Host header, without its port."""
-    return (urlsplit(f"//{host}").hostname or "").lower()
+    """The name in a Host header, without its port; nothing where it is none."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").lower()
+    except ValueError:
+        return ""
 
 
 def is_logged_in(cookies: str) -> bool:
@@ -131,7 +166,17 @@ def is_logged_in(cookies: str) -> bool:
         user = json.loads(found or b"{}")
     except ValueError:
         return False
-    return user.get("is_logged_in") is True and user.get("origin") == get_origin_from_redirect_uri()
+    genuine = user.get("is_logged_in") is True and user.get("origin") == get_origin_from_redirect_uri()
+    return genuine and is_allowed(str(user.get("email") or ""))
+
+
+def is_allowed(email: str) -> bool:
+    """Whether `LPD_ALLOWED_USERS` lets an account in: addresses, or `@domain` for all of one, separated by commas.
+    Unset, it lets in everybody whom the provider knows."""
+    told = os.environ.get("LPD_ALLOWED_USERS", "")
+    names = {name.strip().lower() for name in told.split(",") if name.strip()}
+    account = email.strip().lower()
+    return not told.strip() or account in names or f"@{account.rpartition('@')[2]}" in names
 
 
 def login_address(scope: dict[str, Any]) -> str:

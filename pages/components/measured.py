@@ -126,7 +126,7 @@ def show_bars(rows: Rows, key: str, title: str, axis: str, zero: float) -> None:
     styled(
         figure,
         height=120 + 26 * max(3, len(known)),
-        title={"text": title, "font": {"size": 14}},
+        title={"text": hover(title), "font": {"size": 14}},
         xaxis={"title": axis, "automargin": True},
         yaxis={"automargin": True, "autorange": "reversed"},
         margin={"l": 8, "r": 8, "t": 40, "b": 8},

@@ -59,7 +59,7 @@ def show_facts(facts: Mapping[str, Any]) -> None:
         "Prompts to mine",
         f"{prompts['mined']:,}" if prompts else "–",
         help="Distinct train prompts that are not held out: "
-        + ", ".join(f"{n} {c:,}" for n, c in held.items()),
+        + ", ".join(f"{plain(n)} {c:,}" for n, c in held.items()),
     )
     cells[1].metric(
         "Generations", short(estimate.get("generations")), help="Texts sampled over the whole run."

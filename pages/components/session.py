@@ -14,7 +14,7 @@ import streamlit as st
 
 from lpd_core.errors import UserError
 from pages.components import guard, reads
-from pages.components.text import clip
+from pages.components.text import clip, plain
 
 RUN, ITERATION = "shared.run", "shared.iteration"
 
@@ -80,7 +80,7 @@ def _take_address(runs: list[str]) -> None:
         st.session_state[RUN] = runs[0] if runs else None
         st.session_state.pop("picker.run", None)
     if asked and asked not in runs:
-        st.toast(f"There is no run of that id here; showing {runs[0] if runs else 'none'}.")
+        st.toast(f"There is no run of that id here; showing {plain(runs[0]) if runs else 'none'}.")
     number = st.query_params.get("iteration", "")
     if number.isdecimal() and int(number) != st.session_state.get(ITERATION):
         st.session_state[ITERATION] = int(number)
@@ -143,16 +143,14 @@ def author() -> str:
 
 
 def may_edit() -> bool:
-    """Whether this visitor may start runs and edit: everybody, unless `LPD_EDIT_NEEDS_LOGIN` is set."""
-    return _signed_in() or not guard.is_set("LPD_EDIT_NEEDS_LOGIN")
+    """Whether this visitor may start runs and edit: everybody where no login is configured."""
+    return _signed_in() or not (guard.has_login() or guard.is_set("LPD_EDIT_NEEDS_LOGIN"))
 
 
 def require_edit() -> None:
     """Raises `UserError` for a visitor who may only look; called by whatever changes something."""
     if not may_edit():
-        raise UserError(
-            "editing needs a login here (LPD_EDIT_NEEDS_LOGIN is set); sign in at the foot of the sidebar"
-        )
+        raise UserError("starting runs or editing needs a login here; sign in at the foot of the sidebar")
 
 
 def show_account() -> None:
@@ -169,4 +167,4 @@ def sign_in() -> None:
 
 
 def _signed_in() -> bool:
-    return bool(st.user.get("is_logged_in", False))
+    return bool(st.user.get("is_logged_in", False)) and guard.is_allowed(str(st.user.get("email") or ""))

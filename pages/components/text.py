@@ -11,6 +11,8 @@ from lpd_core.constitution import word_diff
 
 COMPARED_WORDS = 4000
 """Above this many words in either text a word-level difference takes too long to draw."""
+_JOINER = "\N{WORD JOINER}"
+_WWW = re.compile(r"(?i)\b(www)\.")
 STYLE = """<style>
 .stMainBlockContainer { padding: 3.2rem 2.6rem 4rem; max-width: 1520px; }
 @media (max-width: 960px) { .stMainBlockContainer { padding: 3.2rem 1.2rem 3rem; } }
@@ -72,9 +74,10 @@ def show_tokens(tokens: list[str], trained: list[bool], label: str = "", height:
 
 def plain(text: object, most: int = 0) -> str:
     """A text for a label that Streamlit reads as Markdown: every sign escaped, on one line, cut after `most`."""
-    line = (
-        clip(" ".join(_visible(str(text)).split()), most) if most else " ".join(_visible(str(text)).split())
-    )
+    line = " ".join(_visible(str(text)).split())
+    line = clip(line, most) if most else line
+    # Streamlit links bare addresses even where they are escaped; an invisible joiner prevents it.
+    line = _WWW.sub(rf"\1{_JOINER}.", line.replace("://", f":{_JOINER}//").replace("@", f"{_JOINER}@"))
     return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|$~:&^=])", r"\\\1", line)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import http.client
 import json
@@ -12,6 +13,8 @@ import sys
 import pytest
 from conftest import PROJECT
 from e2e.server import Server
+
+from pages.components.guard import Guard, is_allowed
 
 SECRET = "a long random text for tests only, not for you"
 SECRETS = f"""[auth]
@@ -85,18 +88,24 @@ def test_the_open_server_answers_on_loopback_to_its_own_pages(open_server):
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example.org", "evil.example.org:8501", "127.0.0.1.evil.example.org", ""]
+    "host", ["evil.example.org", "evil.example.org:8501", "127.0.0.1.evil.example.org", "", "[::1"]
 )
 def test_a_foreign_host_is_refused(open_server, host):
     assert ask(open_server, "GET", "/", Host=host).status in (400, 403)
     assert websocket(open_server, Host=host) in (400, 403)
 
 
-def test_a_foreign_origin_is_refused_where_it_could_change_something(open_server):
-    assert websocket(open_server, Origin="https://evil.example.org") == 403
+@pytest.mark.parametrize("origin", ["https://evil.example.org", "http://localhost:9999", "null", "http://["])
+def test_a_foreign_origin_is_refused_another_port_of_this_machine_too(open_server, origin):
+    assert websocket(open_server, Origin=origin) == 403
     upload = "/_stcore/upload_file/session/file"
-    assert ask(open_server, "PUT", upload, Origin="https://evil.example.org").status == 403
-    assert ask(open_server, "DELETE", upload, Origin="https://evil.example.org").status == 403
+    for method, path in (("GET", "/"), ("PUT", upload), ("DELETE", upload)):
+        assert ask(open_server, method, path, Origin=origin).status == 403
+
+
+def test_no_other_site_may_show_the_app_in_a_frame(open_server):
+    told = ask(open_server, "GET", "/").headers.get_all("content-security-policy")
+    assert "frame-ancestors 'self'" in told
 
 
 def test_nothing_is_served_without_the_login_that_is_configured(login_server):
@@ -147,3 +156,47 @@ def test_a_server_that_would_let_strangers_in_does_not_start(tmp_path, address):
     assert told.returncode == 2, told.stderr
     assert "LPD_ALLOW_UNAUTHENTICATED" in told.stderr
     assert "Traceback" not in told.stderr
+
+
+async def refusal(guard: Guard, **scope) -> int:
+    """The status that a guard answers a request with; 200 where it lets it pass."""
+    answered = []
+
+    async def send(message):
+        answered.append(message.get("status"))
+
+    async def app(scope, receive, send):
+        answered.append(200)
+
+    whole = {"type": "http", "method": "GET", "path": "/", "headers": [(b"host", b"localhost")], **scope}
+    await Guard(app, guard.hosts, guard.origins, guard.login)(whole, None, send)
+    return answered[0]
+
+
+@pytest.mark.parametrize(
+    ("server", "status"),
+    [(("127.0.0.1", 1), 200), (("::1", 1), 200), (("/run/x.sock", None), 200), (("10.0.0.7", 1), 403)],
+)
+def test_another_asgi_server_does_not_open_it_to_strangers(server, status):
+    assert asyncio.run(refusal(Guard(None, {"localhost"}), server=server)) == status
+
+
+def test_a_login_that_cannot_be_read_any_more_lets_nobody_in():
+    guard = Guard(None, {"localhost"}, login=True)
+    assert asyncio.run(refusal(guard, server=("127.0.0.1", 1))) == 403
+
+
+@pytest.mark.parametrize(
+    ("allowed", "email", "lets"),
+    [
+        ("", "anybody@example.org", True),
+        ("a@example.org, B@example.org", "b@example.org", True),
+        ("a@example.org", "c@example.org", False),
+        ("@example.org", "c@example.org", True),
+        ("@example.org", "c@evil.example.org", False),
+        ("@example.org", "", False),
+    ],
+)
+def test_only_the_accounts_that_are_named_are_let_in(monkeypatch, allowed, email, lets):
+    monkeypatch.setenv("LPD_ALLOWED_USERS", allowed)
+    assert is_allowed(email) is lets

@@ -254,12 +254,27 @@ def test_the_training_row_is_shown_token_by_token_with_the_trained_ones_marked(h
     assert "&lt;|user|&gt;" in shown
 
 
-def test_a_visitor_who_may_only_look_starts_nothing(home, monkeypatch):
+def test_a_visitor_who_may_only_look_starts_nothing_and_has_nothing_checked(home, monkeypatch):
     monkeypatch.setenv("LPD_EDIT_NEEDS_LOGIN", "1")
-    app = checked(open_page("launch", preset="smoke"))
-    app.button(key="launch.start").click().run()
-    assert "login" in app.error[0].value
-    assert not Store(home).run_ids()
+    app = open_page("launch", preset="smoke", set=json.dumps({"sampler.launcher": "touch nothing"}))
+    assert "Sign in" in app.info[0].value
+    assert not {button.key for button in app.button} & {"launch.start", "launch.queue", "launch.probe"}
+    assert "launch.inquiries" not in app.session_state
+
+
+def test_a_link_sets_no_program_key_or_code_before_somebody_has_read_it(home):
+    asked = {
+        "e_step.n": 3,
+        "sampler.url": "http://evil.example/v1",
+        "sampler.key_variable": "HF_TOKEN",
+        "model.trust_remote_code": True,
+        "scoring.judge.sampler.launcher": "sh",
+    }
+    app = open_page("launch", preset="demo", set=json.dumps(asked))
+    assert app.session_state["launch.changed"] == {"e_step.n": 3}
+    assert "evil.example" in words(app)
+    app.button(key="launch.held.take").click().run()
+    assert app.session_state["launch.changed"] == asked
 
 
 def test_the_demo_preset_is_what_an_empty_form_starts_from(home):

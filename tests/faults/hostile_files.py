@@ -82,15 +82,16 @@ def gzipped(path: Path) -> None:
     path.write_bytes(gzip.compress(bytes(50 * 2**20), 1))
 
 
-def archive(*members: tuple[str, str]) -> Make:
-    """Writes a tar file with the database a backup needs and other members: name, and where it links to."""
+def archive(*members: tuple[str, str], kind: bytes = tarfile.SYMTYPE) -> Make:
+    """Writes a tar file with the database a backup needs and other members: name, and where it links to; those that
+    link are of a kind."""
 
     def make(path: Path) -> None:
         with tarfile.open(path, "w") as packed:
             for name, target in (("lpd.duckdb", ""), *members):
                 entry = tarfile.TarInfo(name)
                 if target:
-                    entry.type, entry.linkname = tarfile.SYMTYPE, target
+                    entry.type, entry.linkname = kind, target
                 entry.size = 0 if target else 3
                 packed.addfile(entry, None if target else io.BytesIO(b"abc"))
 
@@ -167,6 +168,9 @@ RESTORED: dict[str, Make] = {
         ("runs", "/etc"), ("runs/x", "")
     ),
     "up.tar: a link to ../..": archive(("runs", "../.."), ("runs/x", "")),
+    "hard.tar: a hard link": archive(("runs", "/etc"), kind=tarfile.LNKTYPE),
+    "device.tar: a device": archive(("runs", "null"), kind=tarfile.CHRTYPE),
+    "packed.tar.gz: 50 MB of zeros": gzipped,
     "text.tar: no archive": text("hello"),
     "other.tar: an archive without a database": lambda path: tarfile.open(path, "w").close(),
 }
