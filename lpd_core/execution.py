@@ -32,6 +32,8 @@ from lpd_core.store import runs as run_table
 from lpd_core.store.database import DatabaseBusy
 
 EXIT_INTERRUPTED = 75
+WITH_WEIGHTS = ("e_step", "m_step", "evaluate")
+"""Stages that load a model, always."""
 INGEST_SECONDS, INGEST_SECONDS_MOST = 1.0, 10.0
 INGEST_SHARE = 0.1
 LAUNCHER_SECONDS = 10.0
@@ -86,10 +88,10 @@ class Execution:
 
     def _open(self, name: str, iteration: int) -> None:
         values: dict[str, Any] = {"stage": name, "status": "running"}
-        if name in ("e_step", "evaluate"):
+        if name in WITH_WEIGHTS:
             model = self.stage(name, iteration).model_in
             digest = self._digest_of(model, iteration if name == "evaluate" else iteration - 1)
-            if name == "e_step" or iteration == 0:
+            if name == "e_step" or (name == "evaluate" and iteration == 0):
                 values |= {"model_in": model, "model_in_digest": digest}
         if (
             self.folder.stage_result(iteration, "evaluate") is None
@@ -97,14 +99,20 @@ class Execution:
             run_table.set_iteration(self.store, self.folder.run_id, iteration, values)
 
     def _digest_of(self, model: str, trained: int) -> str:
-        """The digest of the weights a stage is about to use. Raises `UserError` when M_t is not as it was trained."""
+        """The digest of the weights a stage is about to use. Raises `UserError` when they are not those that were
+        trained, or for the base model not those that the run began with."""
         mend = "`python -m lpd_core repair` sets it aside, and a resume trains it again"
         try:
             digest = self.parts.digest(model)
         except UserError as cause:
             raise UserError(f"{cause}; {mend}" if trained else str(cause)) from cause
-        rows = run_table.list_iterations(self.store, self.folder.run_id) if trained else []
-        known = next((row["model_out_digest"] for row in rows if row["iteration"] == trained), None)
+        column = "model_out_digest" if trained else "model_in_digest"
+        rows = run_table.list_iterations(self.store, self.folder.run_id)
+        known = next((row[column] for row in rows if row["iteration"] == trained), None)
+        if known and known != digest and not trained:
+            raise UserError(
+                f"the weights in {model} are not the ones that this run began with; put those back"
+            )
         if known and known != digest:
             raise UserError(f"the weights in {model} are damaged: not the ones that were trained; {mend}")
         return digest

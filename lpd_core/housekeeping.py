@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from lpd_core import jobs
 from lpd_core.config import override, parse_config
 from lpd_core.errors import UserError
-from lpd_core.store import RunFolder, Store
+from lpd_core.store import RunFolder, Store, mirror
 from lpd_core.store import runs as run_table
 from lpd_core.store.run_folder import storage
 
@@ -32,6 +32,7 @@ def rename_run(store: Store, run_id: str, name: str) -> str:
     folder = store.run(run_id)
     name = parse_config({"name": name.strip()}).name
     run_table.set_name(store, folder.run_id, name)
+    mirror.keep_run(store, folder.run_id, "runs")
     return name
 
 

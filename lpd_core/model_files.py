@@ -105,7 +105,10 @@ def _is_whole_safetensors(file: Path) -> bool:
 
 def _has_all_shards(folder: Path) -> bool:
     for index in folder.glob("*.safetensors.index.json"):
-        shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        try:
+            shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return False
         if not all((folder / shard).is_file() for shard in shards):
             return False
     return True

@@ -51,12 +51,9 @@ class Queue:
         self._worker_lock = store.home / "queue-worker.lock"
 
     def read(self) -> QueueState:
-        """The queue now, without runs that were deleted. A damaged file is an empty queue."""
-        try:
-            told = json.loads(self.path.read_text(encoding="utf-8"))
-            state = QueueState(**{**told, "waiting": tuple(told["waiting"])})
-        except (OSError, ValueError, KeyError, TypeError):
-            return QueueState()
+        """The queue now, without runs that were deleted. A damaged file is an empty queue; the next change of the queue
+        keeps it as queue.json.damaged."""
+        state = self._told() or QueueState()
         known = set(self.store.run_ids())
         waiting = tuple(run for run in state.waiting if run in known)
         current = state.current if state.current in known else ""
@@ -229,7 +226,17 @@ class Queue:
             lock = open(self._lock, "a+", encoding="ascii")
         with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            if self.path.exists() and self._told() is None:  # it would be written over
+                os.replace(self.path, self.path.with_name("queue.json.damaged"))
             yield
+
+    def _told(self) -> QueueState | None:
+        """What the file says; None where there is none or it is damaged."""
+        try:
+            told = json.loads(self.path.read_text(encoding="utf-8"))
+            return QueueState(**{**told, "waiting": tuple(told["waiting"])})
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def _write(self, state: QueueState) -> None:
         write_json(self.path, asdict(state))

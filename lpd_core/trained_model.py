@@ -10,6 +10,7 @@ from typing import Any
 
 from lpd_core.errors import StageFailed, UserError
 from lpd_core.model_files import check_model_folder
+from lpd_core.store.run_folder import sync
 from lpd_core.types import TrainingResult
 
 RESULT = "result.json"
@@ -40,6 +41,8 @@ def save_model(
     tokenizer.save_pretrained(temporary)
     text = json.dumps({**asdict(result), "job_digest": digest}, indent=2)
     (temporary / RESULT).write_text(text, encoding="utf-8")
+    for written in (*temporary.rglob("*"), temporary):
+        sync(written)
     temporary.rename(out)
 
 

@@ -1,29 +1,27 @@
-"""Repair, backup and restore of a home: the database made anew from files, a consistent copy while runs go on.
+"""Repair of a home: the database made anew from the files beside it, damaged files set aside and done again.
 
-A backup is one tar file: the database (copied under the shared lock, so that nobody writes meanwhile), then the run
-folders, whose committed parts never change. What was being written at that moment is not in it, and a resume does it
-again.
+What the old database still holds goes into those files first, as far as it can be read.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
-import tarfile
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from lpd_core.config import config_digest
 from lpd_core.errors import LpdError, UserError
+from lpd_core.loop import STAGES
 from lpd_core.model_files import check_model_folder, model_digest
 from lpd_core.store import RunFolder, Store, mirror
 from lpd_core.store import runs as run_table
-from lpd_core.store.run_folder import is_whole_segment, replacing, storage
+from lpd_core.store.run_folder import is_whole_segment, storage
 
-DATABASE_FILES = ("lpd.duckdb", "lpd.duckdb.wal")
-LEFT_OUT = {"driver.lock", "stages.lock"}
+DATABASE_FILES = ("lpd.duckdb.wal", "lpd.duckdb")  # a log beside a new file would be replayed into it
 
 
 @dataclass
@@ -42,17 +40,59 @@ def repair(store: Store) -> Repaired:
 
     Damaged segments and checkpoints are moved into the run's `damaged/` folder and their stages opened again, so
     that a resume redoes exactly those. Raises `UserError` while a run is being driven."""
-    folders = [RunFolder(store.runs / run) for run in store.run_ids()]
-    driven = [folder.run_id for folder in folders if folder.is_driven()]
+    driven = [run for run in store.run_ids() if store.run(run).is_driven()]
     if driven:
         raise UserError(f"{', '.join(driven)} is running; stop it first: a repair needs the home for itself")
-    done = Repaired(moved=_move_aside(store))
+    _mirror_all(store)
+    done = Repaired()
+    for path in (*store.home.glob("datasets/*/*.parquet"), *store.home.glob("runs/*/kept/*.parquet")):
+        _set_aside_torn_mirror(path, done)
+    for root in sorted(store.runs.glob("[!.]*/")):
+        _write_settings_anew(RunFolder(root), done)
+    with storage(f"make the folder {store.home}"):
+        store.home.mkdir(parents=True, exist_ok=True)
+    with store.database.alone():
+        done.moved = _move_aside(store)
+    store.database.create()
     for place in sorted((store.home / "datasets").glob("*/")):
         if mirror.ingest_mirror(store, place):
             done.datasets += 1
-    for folder in folders:
-        _repair_run(store, folder, done)
+    for run in store.run_ids():
+        _repair_run(store, store.run(run), done)
     return done
+
+
+def _mirror_all(store: Store) -> None:
+    """Bring the files up to date with what the database holds, where it can be read and holds anything."""
+    with suppress(LpdError):
+        if not store.database.path.is_file() or not store.database.path.stat().st_size:
+            return
+        for row in store.database.query("select dataset_id from datasets"):
+            mirror.keep_dataset(store, row["dataset_id"])
+        for run in store.run_ids():
+            mirror.keep_run(store, run)
+
+
+def _set_aside_torn_mirror(path: Path, done: Repaired) -> None:
+    if not mirror.is_whole(path):
+        with storage(f"move {path} aside"):
+            os.replace(path, path.with_name(f"{path.name}.damaged"))
+        done.damages.append(f"{path} is damaged; it was set aside, and its rows are lost but for a backup's")
+
+
+def _write_settings_anew(folder: RunFolder, done: Repaired) -> None:
+    """Write a run's settings again from the database's copy, where its own file is damaged or gone."""
+    path = folder.root / "config.toml"
+    kept = mirror.mirrored_config(folder.root / "kept")
+    try:
+        if path.is_file() or kept:
+            folder.config()
+    except UserError as cause:
+        if not kept:
+            return  # told where the run is repaired
+        folder.write_config(kept)
+        told = str(cause).partition("; `python -m lpd_core repair`")[0]
+        done.damages.append(f"{told}; it was written again with the settings that the run was created with")
 
 
 def _move_aside(store: Store) -> str:
@@ -64,7 +104,7 @@ def _move_aside(store: Store) -> str:
             target = path.with_name(f"{name}.before-repair-{stamp}")
             with storage(f"move {path} aside"):
                 os.replace(path, target)
-            moved = moved or target.name
+            moved = target.name
     return moved
 
 
@@ -88,16 +128,18 @@ def _repair_run(store: Store, folder: RunFolder, done: Repaired) -> None:
 
 def _set_aside_damage(folder: RunFolder, done: Repaired) -> None:
     """Move torn segments and checkpoints away and open their stages again."""
-    lost = mirror.mirrored_segments(folder.root / "kept") - set(folder.segment_names())
-    for name in sorted(lost):
-        done.damages.append(f"{folder.run_id}: segment {name} is missing; a resume does its prompts again")
-    torn = [name for name in folder.segment_names() if not is_whole_segment(folder.segments / name)]
+    known, there = mirror.mirrored_segments(folder.root / "kept"), folder.segment_names()
+    lost = sorted(set(known) - set(there))
+    torn = [name for name in there if not is_whole_segment(folder.segments / name, known.get(name))]
     for name in torn:
         _shelve(folder, folder.segments / name)
-        done.damages.append(f"{folder.run_id}: segment {name} is damaged; a resume does its prompts again")
     for name in (*lost, *torn):
         iteration, stage, _ = name.split("-", 2)
-        folder.reopen_stage(int(iteration), stage)
+        mend = "measure it again" if stage not in STAGES else "a resume does its prompts again"
+        what = "is missing" if name in lost else "is damaged"
+        done.damages.append(f"{folder.run_id}: segment {name} {what}; {mend}")
+        if stage in STAGES:
+            folder.reopen_stage(int(iteration), stage)
     _set_aside_weights(folder, done)
 
 
@@ -105,7 +147,8 @@ def _set_aside_weights(folder: RunFolder, done: Repaired) -> None:
     """Move checkpoints away that are torn or not the ones that were trained. Of a finished run, missing weights are
     only told: a backup may have left them out."""
     digests = mirror.mirrored_digests(folder.root / "kept")
-    there = {int(path.name.removeprefix("iter-")) for path in folder.checkpoints.glob("iter-*")}
+    names = (re.fullmatch(r"iter-(\d+)", path.name) for path in folder.checkpoints.glob("iter-*"))
+    there = {int(name[1]) for name in names if name}
     for iteration in sorted(there | set(digests)):
         path = folder.checkpoint(iteration)
         problem = _problem_of(path, digests.get(iteration, ""))
@@ -137,73 +180,3 @@ def _shelve(folder: RunFolder, path: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     with storage(f"move {path} aside"):
         os.replace(path, target)
-
-
-def backup(store: Store, target: Path, checkpoints: bool = True) -> int:
-    """Write the home into one tar file, also while runs go on; returns its size in bytes.
-
-    Without `checkpoints` the trained weights stay out. Raises `UserError` when there is nothing to back up or the
-    file exists already."""
-    if not store.database.path.exists():
-        raise UserError(f"there is nothing to back up under {store.home}")
-    if target.exists():
-        raise UserError(f"{target} exists already; name another file")
-    with storage(f"make the folder {target.parent}"):
-        target.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(target) as temporary, tarfile.open(temporary, "w", dereference=True) as archive:
-        with store.database.read():  # the lock keeps writers out while the file is copied
-            for name in DATABASE_FILES:
-                if (store.home / name).exists():
-                    archive.add(store.home / name, name)
-        for path in _files(store, checkpoints):
-            _add(archive, path, str(path.relative_to(store.home)))
-    return target.stat().st_size
-
-
-def _files(store: Store, checkpoints: bool) -> Iterator[Path]:
-    """The files of data sets and runs that are whole: nothing under a temporary name, no torn checkpoint."""
-    for root in (store.home / "datasets", *(store.runs / run for run in store.run_ids())):
-        for path in sorted(root.rglob("*")):
-            parts = path.relative_to(root).parts
-            hidden = any(part.startswith(".") for part in parts) or path.name in LEFT_OUT
-            if hidden or parts[0] == "training" or path.is_symlink() or not path.is_file():
-                continue
-            if parts[0] != "checkpoints" or (checkpoints and _is_kept(root / "checkpoints" / parts[1])):
-                yield path
-
-
-def _is_kept(checkpoint: Path) -> bool:
-    return (checkpoint / "scripted.json").is_file() or not _problem_of(checkpoint)
-
-
-def _add(archive: tarfile.TarFile, path: Path, name: str) -> None:
-    """Add a file as long as it is now; one that grows meanwhile (events, logs) is cut there."""
-    try:
-        with open(path, "rb") as file:
-            entry = archive.gettarinfo(str(path), name, fileobj=file)
-            archive.addfile(entry, file)
-    except FileNotFoundError:
-        return
-
-
-def restore(archive: Path, home: Path) -> list[str]:
-    """Unpack a backup into an empty home; the ids of its runs. A run that was going on is then `interrupted`.
-
-    Raises `UserError` when the home holds anything or the file is no backup."""
-    if any((home / name).exists() for name in ("lpd.duckdb", "runs", "datasets")):
-        raise UserError(f"{home} is in use already; restore into a new folder and point $LPD_HOME there")
-    try:
-        with tarfile.open(archive, "r:") as packed:  # a packed one may unpack to more than the disk holds
-            if "lpd.duckdb" not in packed.getnames():
-                raise UserError(f"{archive} is no backup: it holds no database")
-            for (
-                member
-            ) in packed:  # links are how archives get out of a folder past every filter (CVE-2025-4517)
-                if not (member.isreg() or member.isdir()):
-                    raise UserError(
-                        f"{archive} cannot be unpacked: {member.name!r} is neither a file nor a folder"
-                    )
-            packed.extractall(home, filter="data")
-    except (tarfile.TarError, OSError, EOFError) as cause:
-        raise UserError(f"{archive} cannot be unpacked: {str(cause).splitlines()[0].rstrip(':')}") from cause
-    return Store(home).run_ids()

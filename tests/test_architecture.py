@@ -19,7 +19,7 @@ LAYERS = {
     "measuring_text pair_exports report_document report_measured "
     "stage e_step cluster_step m_step evaluate gate focus curation exports report transcripts assignment data_checks",
     5: "loop",
-    6: "inquiry rates probe build on_ray execution driver jobs preflight sampler_checks invariants rescore upkeep "
+    6: "inquiry rates probe build on_ray execution driver jobs preflight sampler_checks invariants rescore upkeep backups "
     "resident queue housekeeping lines measuring benchmarks",
     7: "cli __main__",
 }

@@ -191,6 +191,14 @@ def test_a_deleted_run_leaves_the_queue_and_a_damaged_queue_file_is_an_empty_que
     assert queue.read() == QueueState()
 
 
+def test_a_damaged_queue_file_is_kept_when_the_queue_changes(store, queue, small):
+    new_runs(store, small, 1)
+    queue.path.write_text('{"waiting": ["small-1"')
+    queue.set_continue_on_error(True)
+    assert queue.read() == QueueState(continue_on_error=True)
+    assert queue.path.with_name("queue.json.damaged").read_text() == '{"waiting": ["small-1"'
+
+
 def test_looking_at_the_queue_of_an_empty_installation_creates_nothing(store):
     queue = Queue(store)
     assert not queue.is_stalled() and queue.read() == QueueState()

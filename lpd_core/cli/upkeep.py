@@ -40,7 +40,7 @@ def backup(
     json_: Json = False,
 ) -> None:
     """Copy everything into one file, consistent also while runs go on."""
-    from lpd_core.upkeep import backup as work
+    from lpd_core.backups import backup as work
 
     size = work(Store(), target, checkpoints)
     show({"file": str(target), "bytes": size}, json_, f"{target}: {size / 1e6:.1f} MB")
@@ -50,8 +50,8 @@ def restore(
     archive: Annotated[Path, typer.Argument(help="A file that `backup` wrote.")], json_: Json = False
 ) -> None:
     """Unpack a backup into an empty $LPD_HOME; runs that were going on can then be resumed."""
+    from lpd_core.backups import restore as work
     from lpd_core.config import lpd_home
-    from lpd_core.upkeep import restore as work
 
     runs = work(archive, lpd_home())
     show({"home": str(lpd_home()), "runs": runs}, json_, f"{len(runs)} runs restored into {lpd_home()}")

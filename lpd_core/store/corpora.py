@@ -22,25 +22,29 @@ def add_corpus(store: Store, corpus: Corpus, source: str) -> bool:
         known = connection.execute(
             "select sha256 from datasets where dataset_id = ?", [corpus.dataset_id]
         ).fetchone()
-        if known:
-            return False
-        insert(connection, "prompts", [_prompt_row(example) for example in corpus.examples])
-        connection.execute(
-            """insert into datasets (dataset_id, name, source, format, sha256, license, n_rows, created_at, summary)
-               values (?, ?, ?, ?, ?, ?, ?, now(), ?)""",
-            [
-                corpus.dataset_id,
-                corpus.name,
-                source,
-                corpus.format,
-                corpus.sha256,
-                corpus.license,
-                len(corpus.examples),
-                json.dumps(_summary(corpus)),
-            ],
-        )
-    mirror.keep_dataset(store, corpus.dataset_id)
-    return True
+        if not known:
+            _insert(connection, corpus, source)
+    if not known or not mirror.has_dataset(store, corpus.dataset_id):  # a kill in between left it without
+        mirror.keep_dataset(store, corpus.dataset_id)
+    return not known
+
+
+def _insert(connection: Any, corpus: Corpus, source: str) -> None:
+    insert(connection, "prompts", [_prompt_row(example) for example in corpus.examples])
+    connection.execute(
+        """insert into datasets (dataset_id, name, source, format, sha256, license, n_rows, created_at, summary)
+           values (?, ?, ?, ?, ?, ?, ?, now(), ?)""",
+        [
+            corpus.dataset_id,
+            corpus.name,
+            source,
+            corpus.format,
+            corpus.sha256,
+            corpus.license,
+            len(corpus.examples),
+            json.dumps(_summary(corpus)),
+        ],
+    )
 
 
 def _summary(corpus: Corpus) -> dict[str, Any]:
@@ -117,6 +121,7 @@ def delete_dataset(store: Store, dataset_id: str) -> int:
         ).fetchone()[0]
         connection.execute("delete from prompts where dataset_id = ?", [dataset_id])
         connection.execute("delete from datasets where dataset_id = ?", [dataset_id])
+    mirror.forget_dataset(store, dataset_id)
     return count
 
 

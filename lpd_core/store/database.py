@@ -78,15 +78,44 @@ class Database:
         with self.write() as connection:
             connection.execute(sql, values)
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody reads or writes the file within the block, so it may be moved away."""
+        with self._locked(fcntl.LOCK_EX):
+            yield
+
+    def create(self) -> None:
+        """Make the file and its tables, also where others were before it."""
+        with storage(f"create the database {self.path}"):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._locked(fcntl.LOCK_EX):
+            self._create_or_upgrade()
+        self._migrated = True
+
     def _ensure(self) -> None:
         if self._migrated and self.path.exists():
             return
+        self._refuse_to_forget()
         with storage(f"create the database {self.path}"):
             self.path.parent.mkdir(parents=True, exist_ok=True)
         if not self._is_current():
             with self._locked(fcntl.LOCK_EX):
                 self._create_or_upgrade()
         self._migrated = True
+
+    def _refuse_to_forget(self) -> None:
+        """A new, empty file must not take the place of one that is lost while what it held lies beside it."""
+        if self.path.is_file() and self.path.stat().st_size:
+            return
+        home = self.path.parent
+        beside = next(home.glob("runs/*/kept/*.parquet"), None) or next(
+            home.glob("datasets/*/*.parquet"), None
+        )
+        if beside is not None:
+            raise DatabaseDamaged(
+                f"the database {self.path} is {'empty' if self.path.exists() else 'gone'}, though {beside.parent} is "
+                "there; `python -m lpd_core repair` makes it anew from the files beside it"
+            )
 
     def _create_or_upgrade(self) -> None:
         fresh = not self.path.exists() or (self.path.is_file() and not self.path.stat().st_size)

@@ -6,9 +6,14 @@ under `datasets/<id>/`, a run's own rows (edits, versions, aliases, iterations, 
 
 from __future__ import annotations
 
+import fcntl
+import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lpd_core.config import RunConfig, parse_config
+from lpd_core.errors import LpdError
 from lpd_core.store.run_folder import replacing
 
 if TYPE_CHECKING:
@@ -38,7 +43,10 @@ def keep_run(store: Store, run_id: str, *tables: str) -> None:
     place of a lost one must not empty the mirror that it will be repaired from."""
     folder = store.runs / run_id
     known = store.database.query("select 1 from runs where run_id = ?", [run_id])
-    if known and folder.is_dir():
+    if not known or not folder.is_dir():
+        return
+    with open(folder / "kept.lock", "a+", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # who reads first must not write last
         for table in tables or kept_tables(store):
             _copy(
                 store, f"select * from {table} where run_id = ?", run_id, folder / "kept" / f"{table}.parquet"
@@ -50,6 +58,17 @@ def keep_dataset(store: Store, dataset_id: str) -> None:
     for table in ("prompts", "datasets"):
         target = store.home / "datasets" / dataset_id / f"{table}.parquet"
         _copy(store, f"select * from {table} where dataset_id = ?", dataset_id, target)
+
+
+def has_dataset(store: Store, dataset_id: str) -> bool:
+    """Whether a data set is mirrored."""
+    folder = store.home / "datasets" / dataset_id
+    return all((folder / f"{table}.parquet").is_file() for table in ("prompts", "datasets"))
+
+
+def forget_dataset(store: Store, dataset_id: str) -> None:
+    """Remove the mirror of a data set, so that no repair brings it back."""
+    shutil.rmtree(store.home / "datasets" / dataset_id, ignore_errors=True)
 
 
 def _copy(store: Store, sql: str, value: str, target: Path) -> None:
@@ -85,11 +104,39 @@ def mirrored_digests(folder: Path) -> dict[int, str]:
     return {row["iteration"]: row["model_out_digest"] for row in rows if row["model_out_digest"]}
 
 
-def mirrored_segments(folder: Path) -> set[str]:
-    """The names of the segments that the database had ingested of a run, as far as they were mirrored."""
+def mirrored_segments(folder: Path) -> dict[str, int | None]:
+    """The names of the segments that the database had ingested of a run, with their rows, as far as they were
+    mirrored."""
     import pyarrow.parquet
 
     path = folder / "segments.parquet"
     if not path.is_file():
-        return set()
-    return set(pyarrow.parquet.read_table(path, columns=["name"])["name"].to_pylist())
+        return {}
+    rows = pyarrow.parquet.read_table(path, columns=["name", "rows"]).to_pylist()
+    return {row["name"]: row["rows"] for row in rows}
+
+
+def mirrored_config(folder: Path) -> RunConfig | None:
+    """The settings a run was created with, as they were mirrored; None where they were not or cannot be read."""
+    import pyarrow.parquet
+
+    path = folder / "runs.parquet"
+    if not is_whole(path):
+        return None
+    rows = pyarrow.parquet.read_table(path, columns=["config"]).to_pylist()
+    try:
+        return parse_config(json.loads(rows[0]["config"])) if rows else None
+    except (ValueError, LpdError):
+        return None
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a Parquet file can be read to its end."""
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        pyarrow.parquet.read_table(path)
+    except (OSError, pyarrow.ArrowException):
+        return False
+    return True

@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import socket
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -25,6 +26,7 @@ from lpd_core.errors import Interrupted, LpdError, UserError
 from lpd_core.events import Event, from_line, to_line
 from lpd_core.store.locks import acquire, is_held
 
+CONFIG_HEAD, CONFIG_END = "# The settings of this run, down to the line that says end.", "# end"
 START_SECONDS = 20.0
 """After this long, a driver that was started and drives nothing has failed to start."""
 
@@ -57,7 +59,7 @@ class RunFolder:
             self.root.mkdir(parents=True)
             for folder in (self.segments, self.logs, self.checkpoints, self.root / "stages"):
                 folder.mkdir()
-        write_text(self.root / "config.toml", to_toml(config))
+        self.write_config(config)
         write_json(self.root / "manifest.json", manifest)
         self.write_state(RunState())
 
@@ -72,15 +74,24 @@ class RunFolder:
         kept = self.root / "prompts"
         return config.prompts.model_copy(update={"folder": str(kept)}) if kept.is_dir() else config.prompts
 
+    def write_config(self, config: RunConfig) -> None:
+        """Write the settings between two lines that tell a file that was cut: what is left of TOML is TOML, too."""
+        write_text(self.root / "config.toml", f"{CONFIG_HEAD}\n{to_toml(config).rstrip()}\n\n{CONFIG_END}\n")
+
     def config(self) -> RunConfig:
         """The resolved configuration the run was started with. Raises `UserError` when the file is damaged."""
         import tomllib
 
         path = self.root / "config.toml"
         try:
-            return parse_config(tomllib.loads(path.read_text(encoding="utf-8")))
+            text = path.read_text(encoding="utf-8")
+            if not text.strip() or (text.startswith(CONFIG_HEAD) and CONFIG_END not in text):
+                raise ValueError("its end is missing")
+            return parse_config(tomllib.loads(text))
         except (OSError, ValueError) as cause:
-            raise UserError(f"{path} cannot be read ({cause}); put it back from a copy") from cause
+            raise UserError(
+                f"{path} cannot be read ({cause}); `python -m lpd_core repair` writes it again"
+            ) from cause
 
     def manifest(self) -> dict[str, Any]:
         """Code revision, library versions, seeds, configuration digest; empty when the file is damaged."""
@@ -211,12 +222,15 @@ class RunFolder:
                         temporary / f"{table}.parquet",
                         compression="zstd",
                     )
+            for written in (*temporary.iterdir(), temporary):
+                sync(written)
             try:
                 os.replace(temporary, target)
             except OSError:
                 if not target.exists():
                     raise
                 shutil.rmtree(temporary)
+            sync(self.segments)
 
     def events_size(self) -> int:
         """Bytes of events so far."""
@@ -263,17 +277,16 @@ def segment_name(iteration: int, stage: str, chunk: int) -> str:
     return f"{iteration:03d}-{stage}-{chunk:05d}"
 
 
-def is_whole_segment(segment: Path) -> bool:
-    """Whether every Parquet file of a segment can be read to its end."""
+def is_whole_segment(segment: Path, rows: int | None = None) -> bool:
+    """Whether every Parquet file of a segment can be read to its end, and all have so many rows together, if known."""
     import pyarrow
     import pyarrow.parquet
 
     try:
-        for path in segment.glob("*.parquet"):
-            pyarrow.parquet.read_table(path)
+        found = sum(pyarrow.parquet.read_table(path).num_rows for path in segment.glob("*.parquet"))
     except (OSError, pyarrow.ArrowException):
         return False
-    return True
+    return rows is None or found == rows
 
 
 def write_text(path: Path, text: str) -> None:
@@ -285,14 +298,24 @@ def write_text(path: Path, text: str) -> None:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place at the end of the block, or is removed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         with storage(f"write {path}"):
             yield temporary
+            sync(temporary)
             os.replace(temporary, path)
     finally:
         if temporary.is_file():
             temporary.unlink()
+
+
+def sync(path: Path) -> None:
+    """Have the disk hold a file's content, or a folder's names, before going on: a commit outlives a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_json(path: Path, value: Any) -> None:

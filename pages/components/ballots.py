@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from lpd_core.errors import LpdError
 from lpd_core.store import votes
 from lpd_core.store.votes import Ballot, System, Verdict
 from pages.components import reads, session
-from pages.components.text import show_text
+from pages.components.text import plain, show_text
 
 VERDICTS: dict[Verdict, tuple[str, str]] = {
     "a": ("A is better", "1"),
@@ -64,8 +65,12 @@ def show_verdicts(ballot: Ballot, key: str, then: Callable[[Verdict], None]) -> 
 
 
 def _vote(ballot: Ballot, verdict: Verdict, then: Callable[[Verdict], None]) -> None:
-    session.require_edit()
-    votes.record(reads.store(), ballot, session.author(), verdict)
+    try:
+        session.require_edit()
+        votes.record(reads.store(), ballot, session.author(), verdict)
+    except LpdError as problem:  # in a callback, where no page stands around it
+        st.toast(plain(problem), icon=":material/error:")
+        return
     then(verdict)
 
 

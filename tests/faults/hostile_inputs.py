@@ -123,9 +123,9 @@ def _configurations(place: Path) -> Iterator[Input]:
 
 
 def _data(place: Path) -> Iterator[Input]:
+    from lpd_core.backups import restore
     from lpd_core.constitution import read_principles
     from lpd_core.corpus import read_corpus
-    from lpd_core.upkeep import restore
 
     for name, make in CORPORA.items():
         yield Input("data file", name, lambda n=name, m=make: read_corpus(made(place, n, m)))

@@ -105,7 +105,7 @@ def test_the_console_and_the_lists_name_the_repair_too(store, waiting):
 
 def test_a_torn_segment_that_was_not_read_yet_is_named_with_its_repair(store, waiting, whole):
     tear(waiting.segments / "001-e_step-00002" / "candidates.parquet")
-    store.database.path.unlink()
+    store.database.execute("delete from segments where name = '001-e_step-00002'")
     with pytest.raises(UserError, match=f"001-e_step-00002 .*{REPAIR}"):
         drive(Store(store.home), waiting.run_id, inline=True)
     done = upkeep.repair(Store(store.home))
@@ -148,11 +148,22 @@ def test_a_torn_file_of_the_run_folder_is_made_again_or_done_without(store, wait
     assert compare(whole, snapshot(store.home)) == []
 
 
-def test_a_torn_configuration_is_named(store, waiting):
+def test_a_torn_configuration_is_named_and_written_again(store, waiting, whole):
     path = waiting.root / "config.toml"
     path.write_text(path.read_text()[:300] + '"')
-    with pytest.raises(UserError, match=r"config\.toml.*copy"):
+    with pytest.raises(UserError, match=rf"config\.toml.*{REPAIR}"):
         finish(store.home, waiting.run_id)
+    upkeep.repair(Store(store.home))
+    drive(Store(store.home), waiting.run_id, inline=True)
+    finish(store.home, waiting.run_id)
+    assert compare(whole, snapshot(store.home)) == []
+
+
+def test_another_base_model_in_the_place_of_the_first_is_refused(store, waiting):
+    store.database.execute("update iterations set model_in_digest = 'another' where iteration = 0")
+    gate.approve(store, waiting, 1, "ann", "fine")
+    with pytest.raises(UserError, match="not the ones that this run began with"):
+        drive(Store(store.home), waiting.run_id, inline=True)
 
 
 @pytest.fixture
