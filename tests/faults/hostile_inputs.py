@@ -108,7 +108,7 @@ def _queries(place: Path) -> Iterator[Input]:
 
     store = Store(place / "home")
     store.database.query("select 1")
-    console.SECONDS = 2.0  # the same watchdog, sooner
+    console.SECONDS = 4.0  # the same watchdog, sooner
     for sql in QUERIES:
         yield Input("SQL console", sql, lambda sql=sql: console.read_only_query(store, sql))
 
