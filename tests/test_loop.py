@@ -161,11 +161,15 @@ def test_rewording_the_shipped_cues_later_changes_nothing_about_a_run(store, scr
 
 def test_a_check_of_a_run_whose_database_is_gone_refuses_to_prove_anything(store, scripted_settings):
     folder = run_inline(store, {**scripted_settings, "iterations": 1})
-    store.database.path.unlink()
-    with pytest.raises(UserError, match="does not hold run"):
-        check_invariants(run_evidence(store, folder))
-    with pytest.raises(UserError, match="does not hold run"):
-        drive(store, folder.run_id, inline=True)
+    for damage, told in (
+        (lambda: store.database.execute("delete from runs"), "does not hold run"),
+        (store.database.path.unlink, "is gone"),
+    ):
+        damage()
+        with pytest.raises(UserError, match=told):
+            check_invariants(run_evidence(store, folder))
+        with pytest.raises(UserError, match=told):
+            drive(store, folder.run_id, inline=True)
 
 
 def test_held_out_sets_that_share_prompts_are_refused(store, scripted_settings):
