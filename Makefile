@@ -54,8 +54,8 @@ screenshots: setup  ## every page, light and dark, into docs/screenshots (needs 
 faults: setup  ## the long form: 36 kills each of driver, stage and server and 36 full disks on the demo run, resumed to the same rows
 	$(PY) -m tests.faults.kills --preset demo --kills 36 --write
 
-fuzz: setup  ## 100,000 generated inputs a parser, ten minutes each at most, into docs/reliability.md
-	$(PY) -m tests.fuzz --examples 100000 --minutes 10 --write
+fuzz: setup  ## 100,000 generated inputs a parser, fifteen minutes each at most, into docs/reliability.md
+	$(PY) -m tests.fuzz --examples 100000 --minutes 15 --write
 
 audit: setup  ## known holes in the installed libraries, asked of PyPI's advisory service, in an environment of its own
 	$(PYTHON) -m venv build/audit-env

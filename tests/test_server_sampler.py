@@ -239,13 +239,37 @@ def test_the_key_comes_from_the_environment_and_is_in_no_message(monkeypatch):
     assert "sk-secret" not in str(told.value)
 
 
+def test_a_server_that_repeats_the_key_gets_it_into_no_row_and_no_list_of_models(monkeypatch):
+    key = "sk-secret-of-some-length"
+    monkeypatch.setenv("TINY_KEY", key)
+    with serving(lambda body, n: said(body, [f"your key is {key}"])) as (script, url):
+        found = sampler(url, key_variable="TINY_KEY").sample(asked(1, 1), WARM)
+        script.models = [key]
+        with pytest.raises(Interrupted, match="does not serve") as told:
+            sampler(url, key_variable="TINY_KEY").sample(asked(1, 1), WARM)
+    assert found[0].text == "your key is ***"
+    assert key not in str(told.value)
+
+
+def test_a_word_that_stands_for_a_key_of_ones_own_server_stays_in_the_answers(monkeypatch):
+    monkeypatch.setenv("TINY_KEY", "EMPTY")
+    with serving(lambda body, n: said(body, ["the EMPTY set"])) as (_, url):
+        assert sampler(url, key_variable="TINY_KEY").sample(asked(1, 1), WARM)[0].text == "the EMPTY set"
+
+
 @pytest.mark.parametrize(
-    "settings", [{"key_variable": "sk-proj-123"}, {"url": "http://me:sk-proj-123@host/v1"}]
+    "settings",
+    [
+        {"key_variable": "sk-proj-123"},
+        {"key_variable": "hf_sk_proj"},
+        {"url": "http://me:sk-proj-123@host/v1"},
+        {"serve": "vllm serve {model} --port {port} --api-key sk-proj-123"},
+    ],
 )
 def test_a_key_in_the_configuration_is_refused_without_repeating_it(settings):
     with pytest.raises(ConfigError) as told:
         parse_config({"sampler": {"kind": "openai", **settings}})
-    assert "sk-proj" not in str(told.value)
+    assert "sk-proj" not in str(told.value) and "hf_sk" not in str(told.value)
 
 
 @pytest.fixture(scope="module")
