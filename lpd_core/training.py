@@ -23,7 +23,7 @@ from lpd_core.config import ModelConfig, MStepConfig, resolve_path
 from lpd_core.errors import ConfigError, StageFailed, boundary
 from lpd_core.events import Measured, Progress, StageStarted, Warned
 from lpd_core.launch import SHARDED, Assignment, planned_launch, run_launched
-from lpd_core.model_files import check_model_folder, last_whole_checkpoint
+from lpd_core.model_files import check_model_folder, last_whole_checkpoint, model_digest
 from lpd_core.parts import Emit
 from lpd_core.samplers.chat import is_local, load_tokenizer
 from lpd_core.trained_model import check_loads, recorded_result, save_model
@@ -72,12 +72,14 @@ class SupervisedTrainer:
         return result
 
     def _digest(self, job: TrainingJob) -> str:
-        """SHA-256 of all that decides the weights, so that another job's checkpoint is not taken for its."""
+        """SHA-256 of all that decides the weights, so that another job's checkpoint is not taken for its. Not of places,
+        nor of settings at their defaults: a home that was moved, or a later version with more settings, goes on."""
+        local = is_local(job.model_in)
         told = {
             "rows": [asdict(row) for row in job.rows],
-            "config": self.config.model_dump(mode="json"),
-            "model": self.model.model_dump(mode="json"),
-            "model_in": job.model_in,
+            "config": self.config.model_dump(mode="json", exclude_defaults=True),
+            "model": self.model.model_dump(mode="json", exclude_defaults=True, exclude={"path"}),
+            "model_in": model_digest(Path(job.model_in)) if local else job.model_in,
             "seed": job.seed,
         }
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

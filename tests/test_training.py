@@ -172,6 +172,14 @@ def test_a_finished_job_returns_its_result_without_training(base, tmp_path):
     assert fit(job) == (result, [])
 
 
+def test_a_finished_job_is_known_again_when_everything_was_moved(base, tmp_path):
+    result, _ = fit(job_in(tmp_path / "here", base, training_rows(3)))
+    shutil.copytree(base, tmp_path / "there" / "model")
+    shutil.copytree(tmp_path / "here", tmp_path / "there", dirs_exist_ok=True)
+    again, events = fit(job_in(tmp_path / "there", tmp_path / "there" / "model", training_rows(3)))
+    assert events == [] and again == replace(result, model_out=again.model_out)
+
+
 def test_a_model_of_another_job_is_not_overwritten(base, tmp_path):
     fit(job_in(tmp_path, base, training_rows(3)))
     with pytest.raises(UserError, match="nothing is overwritten"):
