@@ -16,9 +16,9 @@ def server(tmp_path):
     running.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """Headless Chromium."""
+    """Headless Chromium; its event loop ends with the module, since other tests need one of their own."""
     if CHROMIUM is None:
         pytest.skip("no chromium on this machine: install it (Debian: apt-get install chromium)")
     from playwright.sync_api import sync_playwright
