@@ -9,7 +9,7 @@ import sys
 import tarfile
 
 import pytest
-from conftest import PROJECT, example_rows, run_inline, write_jsonl
+from conftest import PROJECT, example_rows, run_inline, small_settings, write_jsonl
 
 from lpd_core import backups, gate, housekeeping, jobs, upkeep
 from lpd_core.corpus import read_corpus
@@ -20,10 +20,12 @@ from lpd_core.store import runs as run_table
 from tests.faults.kills import compare, snapshot
 
 
-@pytest.fixture
-def edited(store, scripted_settings):
-    """A finished run whose first iteration was edited and saved under a name before its approval."""
-    folder = run_inline(store, {**scripted_settings, "review": True})
+@pytest.fixture(scope="module")
+def edited_home(tmp_path_factory):
+    """A home with a finished run whose first iteration was edited and saved under a name before its approval."""
+    place = tmp_path_factory.mktemp("edited")
+    store = Store(place / "home")
+    folder = run_inline(store, {**small_settings(place), "review": True})
     ids = [entry.entry_id for entry in gate.current(store, folder.run_id, 1).active]
     gate.edit(store, folder.run_id, 1, "prune", {"id": ids[-1]}, "ann", "says nothing")
     gate.save(store, folder, 1, "ann", "without the last", alias="careful")
@@ -31,7 +33,14 @@ def edited(store, scripted_settings):
         gate.approve(store, folder, iteration, "ann", "fine")
         jobs.release(store, folder)
         drive(store, folder.run_id, inline=True)
-    return folder
+    return store.home
+
+
+@pytest.fixture
+def edited(store, edited_home):
+    """A copy of that home's run, for damaging."""
+    shutil.copytree(edited_home, store.home)
+    return store.run("small-1")
 
 
 def damage_nothing(folder):
