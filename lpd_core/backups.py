@@ -21,12 +21,11 @@ from typing import Any
 from lpd_core.errors import LpdError, UserError
 from lpd_core.model_files import check_model_folder
 from lpd_core.store import Store
+from lpd_core.store.database import FILES
 from lpd_core.store.run_folder import replacing, storage
 
-DATABASE_FILES = ("lpd.duckdb.wal", "lpd.duckdb")
 CONTENTS = "contents.json"
 LEFT_OUT = {"driver.lock", "stages.lock", "kept.lock"}
-BLOCK = 1 << 20
 
 
 class _Reader:
@@ -57,7 +56,7 @@ def backup(store: Store, target: Path, checkpoints: bool = True) -> int:
     with replacing(target) as temporary, tarfile.open(temporary, "w", dereference=True) as archive:
         marks = _marks(store)
         with store.database.read():  # the lock keeps writers out while the file is copied
-            for name in DATABASE_FILES:
+            for name in FILES:
                 _add(archive, store.home / name, name, contents)
         for name, data in marks.items():
             _add_bytes(archive, name, data, contents)
@@ -132,14 +131,14 @@ def restore(archive: Path, home: Path) -> list[str]:
 
     Raises `UserError` when the home holds anything, or the file is no backup, damaged or cut short; then nothing is
     left behind."""
-    if any((home / name).exists() for name in (*DATABASE_FILES, "runs", "datasets", "queue.json")):
+    if any((home / name).exists() for name in (*FILES, "runs", "datasets", "queue.json")):
         raise UserError(f"{home} is in use already; restore into a new folder and point $LPD_HOME there")
     place, made = home / ".restoring", not home.exists()
     shutil.rmtree(place, ignore_errors=True)
     try:
         _unpack(archive, place)
         there = set(os.listdir(place))
-        for name in (*(there - set(DATABASE_FILES)), *(each for each in DATABASE_FILES if each in there)):
+        for name in (*(there - set(FILES)), *(each for each in FILES if each in there)):
             os.replace(place / name, home / name)  # the database last: without it no run is shown
     except (tarfile.TarError, OSError, EOFError, ValueError) as cause:
         told = str(cause).splitlines()[0].rstrip(":").replace(str(place), str(home))
@@ -177,8 +176,5 @@ def _unpack(archive: Path, place: Path) -> None:
 
 
 def _measure(path: Path) -> list[Any]:
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return [path.stat().st_size, digest.hexdigest()]
+        return [path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()]

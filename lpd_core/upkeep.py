@@ -19,9 +19,8 @@ from lpd_core.loop import STAGES
 from lpd_core.model_files import check_model_folder, model_digest
 from lpd_core.store import RunFolder, Store, mirror
 from lpd_core.store import runs as run_table
-from lpd_core.store.run_folder import is_whole_segment, storage
-
-DATABASE_FILES = ("lpd.duckdb.wal", "lpd.duckdb")  # a log beside a new file would be replayed into it
+from lpd_core.store.database import FILES
+from lpd_core.store.run_folder import is_whole_segment, rows_of, storage
 
 
 @dataclass
@@ -74,7 +73,7 @@ def _mirror_all(store: Store) -> None:
 
 
 def _set_aside_torn_mirror(path: Path, done: Repaired) -> None:
-    if not mirror.is_whole(path):
+    if rows_of(path) is None:
         with storage(f"move {path} aside"):
             os.replace(path, path.with_name(f"{path.name}.damaged"))
         done.damages.append(f"{path} is damaged; it was set aside, and its rows are lost but for a backup's")
@@ -82,14 +81,12 @@ def _set_aside_torn_mirror(path: Path, done: Repaired) -> None:
 
 def _write_settings_anew(folder: RunFolder, done: Repaired) -> None:
     """Write a run's settings again from the database's copy, where its own file is damaged or gone."""
-    path = folder.root / "config.toml"
     kept = mirror.mirrored_config(folder.root / "kept")
+    if kept is None:
+        return  # what is wrong is told where the run is repaired
     try:
-        if path.is_file() or kept:
-            folder.config()
+        folder.config()
     except UserError as cause:
-        if not kept:
-            return  # told where the run is repaired
         folder.write_config(kept)
         told = str(cause).partition("; `python -m lpd_core repair`")[0]
         done.damages.append(f"{told}; it was written again with the settings that the run was created with")
@@ -98,7 +95,7 @@ def _write_settings_anew(folder: RunFolder, done: Repaired) -> None:
 def _move_aside(store: Store) -> str:
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     moved = ""
-    for name in DATABASE_FILES:
+    for name in FILES:
         path = store.home / name
         if path.exists():
             target = path.with_name(f"{name}.before-repair-{stamp}")

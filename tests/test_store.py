@@ -10,7 +10,9 @@ import time
 
 import pytest
 
+from lpd_core import execution, jobs
 from lpd_core.config import PROJECT, RunConfig, parse_config
+from lpd_core.driver import drive
 from lpd_core.errors import DataError, Interrupted, UserError
 from lpd_core.events import Progress, StatusChanged
 from lpd_core.execution import pause_after
@@ -35,6 +37,18 @@ def test_commits_keep_to_a_tenth_of_the_time_and_come_at_least_every_ten_seconds
     assert pause_after(0.02) == 1.0
     assert pause_after(0.5) == pytest.approx(5.0)
     assert pause_after(100.0) == 10.0
+
+
+def test_the_driver_waits_between_commits_as_long_as_the_last_one_asks_for(
+    store, scripted_settings, monkeypatch
+):
+    """The first commit of a stage seems to have cost a second, so there is no time for another."""
+    folder = jobs.create_run(store, parse_config({**scripted_settings, "iterations": 1, "review": True}))
+    beside: list[str] = []
+    monkeypatch.setattr(execution, "INGEST_SECONDS", 0.0)
+    monkeypatch.setattr(execution, "pause_after", lambda seconds: beside.append(folder.state().stage) or 1e9)
+    drive(store, folder.run_id)
+    assert beside and len(beside) == len(set(beside))
 
 
 def test_a_segment_is_ingested_once_however_often_it_is_tried(store):

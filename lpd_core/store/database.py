@@ -20,6 +20,8 @@ from lpd_core.errors import Interrupted, UserError
 from lpd_core.store.run_folder import storage
 from lpd_core.store.schema import migrate, pending
 
+FILES = ("lpd.duckdb.wal", "lpd.duckdb")
+"""What a home's database consists of; the log first, since one beside another file would be replayed into that."""
 LOCK_SECONDS = 10.0
 SETTINGS = {"threads": "1", "autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
 

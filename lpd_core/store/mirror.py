@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from lpd_core.config import RunConfig, parse_config
 from lpd_core.errors import LpdError
-from lpd_core.store.run_folder import replacing
+from lpd_core.store.run_folder import replacing, rows_of
 
 if TYPE_CHECKING:
     from lpd_core.store import Store
@@ -121,22 +121,10 @@ def mirrored_config(folder: Path) -> RunConfig | None:
     import pyarrow.parquet
 
     path = folder / "runs.parquet"
-    if not is_whole(path):
+    if rows_of(path) is None:
         return None
     rows = pyarrow.parquet.read_table(path, columns=["config"]).to_pylist()
     try:
         return parse_config(json.loads(rows[0]["config"])) if rows else None
     except (ValueError, LpdError):
         return None
-
-
-def is_whole(path: Path) -> bool:
-    """Whether a Parquet file can be read to its end."""
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        pyarrow.parquet.read_table(path)
-    except (OSError, pyarrow.ArrowException):
-        return False
-    return True

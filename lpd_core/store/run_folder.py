@@ -85,7 +85,7 @@ class RunFolder:
         path = self.root / "config.toml"
         try:
             text = path.read_text(encoding="utf-8")
-            if not text.strip() or (text.startswith(CONFIG_HEAD) and CONFIG_END not in text):
+            if not text.strip() or (text.startswith(CONFIG_HEAD) and CONFIG_END not in text.splitlines()):
                 raise ValueError("its end is missing")
             return parse_config(tomllib.loads(text))
         except (OSError, ValueError) as cause:
@@ -279,14 +279,19 @@ def segment_name(iteration: int, stage: str, chunk: int) -> str:
 
 def is_whole_segment(segment: Path, rows: int | None = None) -> bool:
     """Whether every Parquet file of a segment can be read to its end, and all have so many rows together, if known."""
+    found = [rows_of(path) for path in segment.glob("*.parquet")]
+    return None not in found and rows in (None, sum(found))
+
+
+def rows_of(path: Path) -> int | None:
+    """The rows of a Parquet file; None where it cannot be read to its end."""
     import pyarrow
     import pyarrow.parquet
 
     try:
-        found = sum(pyarrow.parquet.read_table(path).num_rows for path in segment.glob("*.parquet"))
+        return pyarrow.parquet.read_table(path).num_rows
     except (OSError, pyarrow.ArrowException):
-        return False
-    return rows is None or found == rows
+        return None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -105,7 +105,16 @@ def show_gist(progress: RunProgress, counts: Mapping[int, Mapping[str, int]]) ->
             figures.append(("Training loss", f"{loss:.4f}", f"nats a token, iteration {t}, step {step:,}"))
     stages = progress.stages.values()
     spent = sum(each.seconds if each.seconds is not None else each.at - each.since for each in stages)
-    show_figures([*figures, ("Time at work", duration(spent), f"in {len(stages):,} stages")])
+    show_figures(
+        [
+            *figures,
+            (
+                "Time at work",
+                duration(spent),
+                "in 1 stage" if len(stages) == 1 else f"in {len(stages):,} stages",
+            ),
+        ]
+    )
 
 
 def show_acceptance(counts: Mapping[int, Mapping[str, int]]) -> None:

@@ -68,14 +68,14 @@ def login_server(tmp_path_factory):
     server.stop()
 
 
-def cookie(server: Server, secret: str = SECRET, origin: str = "") -> str:
+def cookie(server: Server, secret: str = SECRET, origin: str = "", email: str = "a@example.org") -> str:
     """The cookie that Streamlit sets after a login."""
     from streamlit.web.server.starlette.starlette_app_utils import create_signed_value
 
     user = {
         "origin": origin or f"http://localhost:{server.port}",
         "is_logged_in": True,
-        "email": "a@example.org",
+        "email": email,
     }
     value = create_signed_value(secret, "_streamlit_user", json.dumps(user))
     return f"_streamlit_user={value.decode()}"
@@ -130,6 +130,19 @@ def test_the_login_lets_in_and_only_a_genuine_one(login_server):
     for each in forged:
         assert ask(login_server, "GET", "/", Cookie=each).status == 303
         assert websocket(login_server, Origin=login_server.url, Cookie=each) == 403
+
+
+def test_a_genuine_account_that_is_not_named_is_not_let_in(tmp_path):
+    secrets = tmp_path / "secrets.toml"
+    server = Server(tmp_path, "--secrets.files", str(secrets), LPD_ALLOWED_USERS="b@example.org")
+    secrets.write_text(SECRETS.replace("PORT", str(server.port)))
+    server.start()
+    try:
+        assert ask(server, "GET", "/", Cookie=cookie(server)).status == 303
+        assert websocket(server, Origin=server.url, Cookie=cookie(server)) == 403
+        assert ask(server, "GET", "/", Cookie=cookie(server, email="b@example.org")).status == 200
+    finally:
+        server.stop()
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", ""])
