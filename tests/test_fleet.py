@@ -204,9 +204,8 @@ def test_streaming_chunks_keep_64_servers_busy_where_a_barrier_after_each_step_d
     from bench.fleet import simulate
 
     small = {"servers": 64, "n": 8, "concurrency": 1, "e_step.chunk_prompts": 16}
-    streaming = simulate(tmp_path / "streaming", prompts=1000, **small)
+    streaming = simulate(tmp_path / "streaming", prompts=2000, **small)  # long beside its tail
     barriers = simulate(tmp_path / "barriers", prompts=160, **small, **{"sampler.chunks_at_once": 1})
-    # The bar of 0.95 is for the benchmark's longer run; here the tail weighs more, and so does a busy machine.
-    assert streaming.utilisation > 0.9 > 0.5 > barriers.utilisation
-    assert streaming.requests == 1000 * 17 and streaming.candidates == 8000
+    assert streaming.utilisation >= 0.95 > 0.5 > barriers.utilisation
+    assert streaming.requests == 2000 * 17 and streaming.candidates == 16000
     assert streaming.redone > 0  # a server was lost for a while
