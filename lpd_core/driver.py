@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -52,17 +53,20 @@ def drive(store: Store, run_id: str, inline: bool = False) -> Outcome:
     Raises what ended it after recording it: `Stopped`, `Interrupted`, or another error (status failed)."""
     store.database.lock_seconds = DRIVER_PATIENCE_SECONDS
     folder = store.run(run_id)
-    with folder.driving(), _stoppable():
+    with folder.driving(), _stoppable() as asked:
         try:
             _begin(store, folder)
             outcome = _loop(store, folder, inline)
         except Stopped:
             _settle(store, folder, "stopped")
             raise
-        except Interrupted as cause:
-            _settle(store, folder, "interrupted", str(cause))
-            raise
         except Exception as cause:
+            if asked.is_set():  # the database tells a signal during a query as an error of its own
+                _settle(store, folder, "stopped")
+                raise Stopped from cause
+            if isinstance(cause, Interrupted):
+                _settle(store, folder, "interrupted", str(cause))
+                raise
             if not isinstance(cause, LpdError):
                 traceback.print_exc()
             _settle(store, folder, "failed", str(cause) or type(cause).__name__)
@@ -72,11 +76,17 @@ def drive(store: Store, run_id: str, inline: bool = False) -> Outcome:
 
 
 @contextmanager
-def _stoppable() -> Iterator[None]:
-    """SIGTERM and SIGINT raise `Stopped` inside the block; the handlers before are put back."""
-    before = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGINT)}
+def _stoppable() -> Iterator[threading.Event]:
+    """SIGTERM and SIGINT raise `Stopped` inside the block, and set the event; the handlers before are put back."""
+    asked = threading.Event()
+
+    def stop(signum, frame):
+        asked.set()
+        raise Stopped
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield
+        yield asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -123,7 +133,3 @@ def _settle(store: Store, folder: RunFolder, status: str, error: str = "") -> No
         mirror.keep_run(store, folder.run_id)
     folder.write_state(RunState(status, state.iteration, state.stage, error))
     folder.emit(StatusChanged(status, state.iteration, state.stage, error or None))
-
-
-def _stop(signum, frame):
-    raise Stopped

@@ -4,18 +4,14 @@ constitution, with reloads, a restarted server and a second browser on the way."
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
-from urllib.parse import quote
 
 import pytest
 
 from e2e.server import settle
 
 RUN = "demo-1"
-ITERATIONS = int(os.environ.get("LPD_E2E_ITERATIONS", "3"))
-"""Of the demo run; fewer are set on Launch, where the demo's own three start with a click on Home."""
 SLOW = 900_000
 """Milliseconds that a stage may take on a busy machine."""
 
@@ -167,7 +163,8 @@ def edit(studio: Studio) -> None:
 
 def test_from_an_empty_installation_to_an_exported_constitution(server, browser, tmp_path):
     studio = Studio(server, browser)
-    start(studio)
+    studio.go("")
+    studio.click("Start the demo run")
     studio.expect(RUN)
     studio.tab.reload()
     studio.settled()
@@ -183,7 +180,7 @@ def test_from_an_empty_installation_to_an_exported_constitution(server, browser,
     server.start()
     studio.tab.reload()
     studio.settled()
-    for iteration in range(2, ITERATIONS + 1):
+    for iteration in (2, 3):
         wait_for_gate(studio, iteration)
         approve(studio, iteration, "as found")
         studio.go("runs", run=RUN)
@@ -198,17 +195,6 @@ def test_from_an_empty_installation_to_an_exported_constitution(server, browser,
     play(studio)
     export(studio, tmp_path)
     assert studio.crashes == []
-
-
-def start(studio: Studio) -> None:
-    """The demo, stopping for reviews."""
-    if ITERATIONS == 3:
-        studio.go("")
-        studio.click("Start the demo run")
-        return
-    studio.go("launch", preset="demo", set=quote(json.dumps({"iterations": ITERATIONS, "review": True})))
-    studio.main.get_by_role("button", name="Start the run").wait_for()
-    studio.click("Start the run")
 
 
 def open_a_trajectory_elsewhere(studio: Studio, browser) -> None:
@@ -228,7 +214,7 @@ def open_a_trajectory_elsewhere(studio: Studio, browser) -> None:
 
 def play(studio: Studio) -> None:
     """A prompt in, a draft, a principle and a refinement out, twice without names; then a vote."""
-    studio.go("playground", run=RUN, iteration=ITERATIONS)
+    studio.go("playground", run=RUN, iteration=3)
     prompt = studio.main.get_by_label("What the model is asked")
     prompt.fill("My name is Mara. How do I repair a radio by Tuesday?")
     prompt.press("Control+Enter")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 
 import pytest
 from conftest import run_inline, small_settings
 
-from lpd_core import jobs, loop
+from lpd_core import driver, jobs, loop
 from lpd_core.config import parse_config
 from lpd_core.driver import Stopped, drive
 from lpd_core.events import Progress, StageStarted
@@ -54,6 +55,26 @@ def test_a_signal_in_every_stage_stops_the_run_and_a_resume_goes_on(store, whole
         assert folder.state().status == "stopped" and not folder.is_driven()
     drive(store, folder.run_id, inline=True)
     assert left == []
+    assert compare(rows, snapshot(store.home)) == []
+
+
+def test_a_signal_while_the_database_answers_stops_the_run_too(store, whole, monkeypatch):
+    """DuckDB ends the query with an error of its own in the place of what the signal's handler raised."""
+    settings, rows = whole
+    folder = jobs.create_run(store, parse_config(settings))
+
+    def ask_for_long(store, folder):
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        store.database.query(
+            "select count(*) from range(100000000) a, range(1000) b where a.range % 7 = b.range % 5"
+        )
+
+    with monkeypatch.context() as disturbed:
+        disturbed.setattr(driver, "_begin", ask_for_long)
+        with pytest.raises(Stopped):
+            drive(store, folder.run_id, inline=True)
+    assert folder.state().status == "stopped" and not folder.state().error
+    drive(store, folder.run_id, inline=True)
     assert compare(rows, snapshot(store.home)) == []
 
 
