@@ -65,5 +65,5 @@ audit: setup  ## known holes in the installed libraries, asked of PyPI's advisor
 demo-model: setup  ## rebuild the demo's world, tokenizer and model from nothing (about an hour)
 	$(PY) -m data.demo.builder all
 
-clean:
-	rm -rf $(VENV) data/runs data/lpd.duckdb* data/cache data/resident
+clean:  ## what make has installed; runs and the database stay
+	rm -rf $(VENV) build

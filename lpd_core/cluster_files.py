@@ -24,6 +24,8 @@ FILES = {
     "ray": ("ray-job.yaml",),
 }
 CONFIG = "run.toml"
+SHARED = "/shared"
+"""Where SkyPilot's and Ray's jobs mount the volume that all nodes share."""
 Kind = Literal["slurm", "skypilot", "ray"]
 
 
@@ -47,6 +49,10 @@ def cluster_files(kind: Kind, config: RunConfig, cluster: Cluster, folder: Path)
     if cluster.gpus % engine:
         raise ConfigError(
             f"sampler.tensor_parallel = {engine} does not divide the {cluster.gpus} GPUs of a node"
+        )
+    if kind != "slurm" and not Path(cluster.home).is_relative_to(SHARED):
+        raise ConfigError(
+            f"the home {cluster.home!r} is not on the volume that such a job mounts at {SHARED}; take a folder in it"
         )
     fitted = override(config, _assignments(kind, config, cluster))
     values = {

@@ -1,8 +1,7 @@
 """The whole configuration of a run as one pydantic tree, with bounds and a docstring on every field.
 
 Unknown keys are refused. `load_config` layers preset, file and `--set` assignments; `to_toml` writes what
-`load_config` reads; `config_digest` names a configuration. Defaults marked [paper] or [ours] follow section 2
-to 5 of the paper's summary in docs/method.md.
+`load_config` reads; `config_digest` names a configuration. Defaults marked [paper] are the paper's.
 """
 
 from __future__ import annotations

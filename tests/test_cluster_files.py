@@ -26,7 +26,7 @@ def test_the_workers_of_a_stage_are_started_through_the_launcher(store, scripted
     assert sum(results.statuses(store, folder.run_id, 1).values()) == 64
 
 
-CLUSTER = Cluster(nodes=3, gpus=8, hours=5, home="/my shared/lpd")
+CLUSTER = Cluster(nodes=3, gpus=8, hours=5, home="/shared/our lpd")
 
 
 def written(kind: str, folder, *assignments: str):
@@ -44,7 +44,7 @@ def test_slurm_jobs_are_shell_that_parses_and_spread_both_steps_over_all_gpus(tm
         assert (checked.returncode, checked.stderr) == (0, "")
     job = paths["slurm-run.sbatch"].read_text()
     assert "#SBATCH --nodes=3\n" in job and "#SBATCH --requeue\n" in job
-    assert "export LPD_HOME='/my shared/lpd'" in job
+    assert "export LPD_HOME='/shared/our lpd'" in job
     assert "#SBATCH --array=0-11\n" in paths["slurm-servers.sbatch"].read_text()
     assert config.sampler.workers == 12 and config.sampler.launcher.endswith("--gpus=2")
     assert (config.m_step.processes, config.m_step.machines) == (24, 3)
@@ -68,7 +68,9 @@ def test_a_slurm_job_creates_its_run_once_and_goes_on_with_it_when_it_is_started
     for program in (fake, scontrol):
         program.chmod(0o755)
     text = (
-        job.read_text().replace(sys.executable, str(fake)).replace("'/my shared/lpd'", str(tmp_path / "home"))
+        job.read_text()
+        .replace(sys.executable, str(fake))
+        .replace("'/shared/our lpd'", str(tmp_path / "home"))
     )
     job.write_text(text)
     environment = {
@@ -93,12 +95,22 @@ def test_skypilot_and_ray_jobs_are_yaml_whose_configuration_spreads_the_e_step_b
     assert job["num_nodes"] == 3 and job["resources"]["accelerators"] == "H100:8"
     checked = subprocess.run(["bash", "-n"], input=job["run"] + job["setup"], capture_output=True, text=True)
     assert (checked.returncode, checked.stderr) == (0, "")
+    assert job["file_mounts"] == {"~/run.toml": str(tmp_path / "sky" / "run.toml")}
+    assert "--config ~/run.toml" in job["run"] and "LPD_HOME='/shared/our lpd'" in job["run"]
     assert (config.e_step.engine, config.ray.max_replicas, config.ray.gpus) == ("ray", 24, 1)
     assert (config.m_step.processes, config.m_step.machines) == (8, 1)
     paths, _ = written("ray", tmp_path / "ray")
     job = yaml.safe_load(paths["ray-job.yaml"].read_text())
     (group,) = job["spec"]["rayClusterSpec"]["workerGroupSpecs"]
-    assert job["kind"] == "RayJob" and group["replicas"] == 2 and group["template"]["spec"]["containers"]
+    assert job["kind"] == "RayJob" and group["replicas"] == 2
+    (container,) = group["template"]["spec"]["containers"]
+    assert container["env"] == [{"name": "LPD_HOME", "value": "/shared/our lpd"}]
+
+
+def test_a_home_that_the_nodes_do_not_share_is_refused(tmp_path):
+    for kind in ("skypilot", "ray"):
+        with pytest.raises(ConfigError, match="'/home/me' is not on the volume"):
+            write_cluster_files(kind, load_config("paper-llama"), Cluster(home="/home/me"), tmp_path)
 
 
 def test_an_engine_that_does_not_fit_the_nodes_is_refused(tmp_path):

@@ -18,9 +18,10 @@ from lpd_core.config import MStepConfig
 from lpd_core.errors import ConfigError, StageFailed
 from lpd_core.events import Measured, Progress, StageStarted
 from lpd_core.launch import planned_launch
+from lpd_core.model_files import last_whole_checkpoint
 
 TESTS = Path(__file__).parent
-LONG = {"epochs": 4, "save_steps": 2}
+LONG = {"epochs": 8, "save_steps": 2}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def test_two_processes_train_on_the_same_steps_as_one_and_leave_a_checkpoint_tha
     one, events_of_one = alone
     two, events = fit(job_in(tmp_path, base, training_rows(10)), processes=2, **LONG)
     assert (two.steps, two.tokens, two.trained_tokens) == (one.steps, one.tokens, one.trained_tokens)
-    assert len([e for e in events if isinstance(e, Measured) and e.name == "loss"]) == one.steps == 8
+    assert len([e for e in events if isinstance(e, Measured) and e.name == "loss"]) == one.steps == 16
     assert losses_of(events) == pytest.approx(losses_of(events_of_one), rel=1e-4)
     before, apart = weights_of(Path(one.model_out)), weights_of(Path(two.model_out))
     assert max((before[name] - apart[name]).abs().max().item() for name in before) < 1e-4
@@ -61,14 +62,16 @@ def test_fsdp_on_two_processes_trains_as_one_does_and_goes_on_where_it_was_kille
     spread = {"processes": 2, "accelerate_config": "fsdp2_cpu"}
     with pytest.raises(StageFailed, match="stopped by the test"):
         fit(job_in(tmp_path, base, training_rows(10)), stop_at=5, **spread, **LONG)
-    (checkpoint,) = (tmp_path / "work").glob("checkpoint-4")
+    # When they are told to end the processes are a few steps further, maybe inside the next checkpoint.
+    checkpoint = last_whole_checkpoint(tmp_path / "work")
     assert (checkpoint / "model.safetensors").stat().st_size
+    done = int(checkpoint.name.removeprefix("checkpoint-"))
+    assert 4 <= done < one.steps
     two, events = fit(job_in(tmp_path, base, training_rows(10)), **spread, **LONG)
-    assert next(e for e in events if isinstance(e, StageStarted)).done == 4
+    assert next(e for e in events if isinstance(e, StageStarted)).done == done
     assert (two.steps, two.tokens, two.trained_tokens) == (one.steps, one.tokens, one.trained_tokens)
-    assert set(losses_of(events)) == {5, 6, 7, 8}
     assert losses_of(events) == pytest.approx(
-        {step: loss for step, loss in losses_of(events_of_one).items() if step > 4}, rel=1e-3
+        {step: loss for step, loss in losses_of(events_of_one).items() if step > done}, rel=1e-3
     )
     before, apart = weights_of(Path(one.model_out)), weights_of(Path(two.model_out))
     assert max((before[name] - apart[name]).abs().max().item() for name in before) < 1e-3

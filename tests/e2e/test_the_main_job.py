@@ -1,5 +1,7 @@
 """The main job by clicking, in a real browser on the shipped model: from an empty installation to an exported
-constitution, with reloads, a restarted server and a second browser on the way."""
+constitution, with reloads, a restarted server and a second browser on the way.
+
+The run is the demo's with fewer prompts, set on the Launch page: all of its iterations and stages, in half the time."""
 
 from __future__ import annotations
 
@@ -86,6 +88,30 @@ class Studio:
         self.settled()
 
 
+def launch(studio: Studio) -> None:
+    """From Home to the form, three settings of the demo changed on it, and start."""
+    studio.go("")
+    studio.main.get_by_role("link", name="Or set up your own run").click()
+    studio.settled()
+    studio.main.get_by_text("Stop for my review").click()
+    studio.settled()
+    fill(studio, "Prompts per iteration", "120, 60")
+    studio.main.get_by_text("Data", exact=True).click()
+    studio.settled()
+    fill(studio, "Heldout limit", "60")
+    studio.main.get_by_role("button", name="Start the run").wait_for()
+    studio.click("Start the run")
+    studio.expect(RUN)
+
+
+def fill(studio: Studio, label: str, words: str) -> None:
+    """Type into a field and leave it."""
+    field = studio.main.get_by_label(label)
+    field.fill(words)
+    field.press("Enter")
+    studio.settled()
+
+
 def wait_for_gate(studio: Studio, iteration: int) -> None:
     """Watch the run on its page until it waits for the review of an iteration."""
     give_up = time.monotonic() + SLOW / 1000
@@ -163,9 +189,7 @@ def edit(studio: Studio) -> None:
 
 def test_from_an_empty_installation_to_an_exported_constitution(server, browser, tmp_path):
     studio = Studio(server, browser)
-    studio.go("")
-    studio.click("Start the demo run")
-    studio.expect(RUN)
+    launch(studio)
     studio.tab.reload()
     studio.settled()
     wait_for_gate(studio, 1)
@@ -194,6 +218,17 @@ def test_from_an_empty_installation_to_an_exported_constitution(server, browser,
     assert studio.main.locator(".js-plotly-plot").count() >= 2
     play(studio)
     export(studio, tmp_path)
+    assert studio.crashes == []
+
+
+def test_one_click_on_home_starts_the_demo_and_two_more_stop_it(server, browser):
+    studio = Studio(server, browser)
+    studio.go("")
+    studio.click("Start the demo run")
+    studio.expect(RUN)
+    studio.expect("baseline")
+    studio.click("Stop")
+    studio.expect("interrupted")
     assert studio.crashes == []
 
 

@@ -26,7 +26,7 @@ import psutil
 from lpd_core.events import StageFinished
 from lpd_core.store import RunFolder
 from tests.faults.disks import filled, mounted
-from tests.faults.document import rewrite
+from tests.faults.document import rewrite, section
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 TIMES = {"at", "created_at", "started_at", "finished_at", "ingested_at"}
@@ -272,24 +272,28 @@ TARGETS = {
     "server": "the server killed",
     "disk": "the disk filled to the last byte",
 }
-HEAD = "| what was done | times | in so many stages | seconds until finished | rows | lost or changed | doubled |"
-RULE = "|---|---|---|---|---|---|---|"
+HEAD = (
+    "| what was done | times | in so many stages | rows | lost or changed | doubled "
+    "| seconds until finished | undisturbed | seed |"
+)
+RULE = "|---" * 9 + "|"
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What the long form does: how a run is started, what an undisturbed one came to, and how often to kill."""
+    """What the long form does: how a run is started, what an undisturbed one came to and took, how often to kill."""
 
     start: list[str]
+    seconds: float
     stages: list[tuple[int, str, float]]
     expected: dict[str, list[str]]
     kills: int
     seed: int
 
 
-def harmed_row(target: str, home: Path, form: Form) -> tuple[int, str]:
-    """A run of which `target` was killed, or whose disk was filled: how often, and its line of the table. Ends the
-    program where a row differs."""
+def harmed_row(target: str, home: Path, form: Form) -> str:
+    """A run of which `target` was killed, or whose disk was filled, as a line of the table. Ends the program where a
+    row differs."""
     plan = moments(form.stages, form.kills, form.seed)
     began = time.monotonic()
     with mounted(home, f"size={DISK}") if target == "disk" else nullcontext():
@@ -310,8 +314,8 @@ def harmed_row(target: str, home: Path, form: Form) -> tuple[int, str]:
     places = len({moment.place for moment in plan[:killed]})
     rows = sum(map(len, found.values()))
     return (
-        killed,
-        f"| {TARGETS[target]} | {killed} | {places} | {seconds:.0f} | {rows} | {lost} | {doubled} |",
+        f"| {TARGETS[target]} | {killed} | {places} | {rows} | {lost} | {doubled} "
+        f"| {seconds:.0f} | {form.seconds:.0f} | {form.seed} |"
     )
 
 
@@ -333,24 +337,32 @@ def main() -> None:
         assert told.returncode == 0, told.stderr
         seconds = time.monotonic() - began
         print(f"undisturbed in {seconds:.0f} s", flush=True)
-        form = Form(start, course(whole), snapshot(whole), options.kills, options.seed)
-        rows: dict[str, tuple[int, str]] = {}
+        form = Form(start, seconds, course(whole), snapshot(whole), options.kills, options.seed)
+        rows: dict[str, str] = {}
         for target in options.target or TARGETS:
             rows[target] = harmed_row(target, Path(folder) / target, form)
-            told = table_of(form, list(rows.values()), seconds)
             if options.write:  # at once: the next hour may be cut short
-                rewrite("kills", told)
-    print(told)
+                rewrite("kills", table_of(form, {**earlier_rows(form, section("kills")), **rows}))
+    print(table_of(form, rows))
 
 
-def table_of(form: Form, rows: list[tuple[int, str]], seconds: float) -> str:
-    """What was done, and the table."""
-    words = " ".join(form.start)
-    head = (
-        f"`run {words}`: {sum(killed for killed, _ in rows)} times at random moments in {len(form.stages)} stages, "
-        f"seed {form.seed}, {os.cpu_count()} CPUs; undisturbed it took {seconds:.0f} s."
-    )
-    return "\n".join((head, "", HEAD, RULE, *(row for _, row in rows)))
+def head_of(form: Form) -> str:
+    """What was run."""
+    return f"`run {' '.join(form.start)}`, {len(form.stages)} stages, {os.cpu_count()} CPUs:"
+
+
+def table_of(form: Form, rows: dict[str, str]) -> str:
+    """What was run, and the table."""
+    in_order = (rows[target] for target in TARGETS if target in rows)
+    return "\n".join((head_of(form), "", HEAD, RULE, *in_order))
+
+
+def earlier_rows(form: Form, told: str) -> dict[str, str]:
+    """The lines of a table, by target; none where something else was run."""
+    if not told.startswith(head_of(form)):
+        return {}
+    lines = {line.split("|")[1].strip(): line for line in told.splitlines() if line.startswith("| ")}
+    return {target: lines[words] for target, words in TARGETS.items() if words in lines}
 
 
 if __name__ == "__main__":
