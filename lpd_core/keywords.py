@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
 
 import numpy as np
 
@@ -20,7 +23,6 @@ def cluster_keywords(
     table = _word_table([texts[row] for row in kept])
     if table is None:
         return [()] * clusters
-    from bertopic.vectorizers import ClassTfidfTransformer
     from scipy.sparse import csr_matrix
 
     matrix, vocabulary = table
@@ -28,8 +30,19 @@ def cluster_keywords(
     scores = (by_cluster @ matrix).tocsr()
     # The transformer breaks on a single column; there is nothing to rank then.
     if len(vocabulary) > 1:
-        scores = ClassTfidfTransformer().fit_transform(scores).tocsr()
+        scores = _class_tfidf()().fit_transform(scores).tocsr()
     return [_best_words(scores[[cluster]], vocabulary) for cluster in range(clusters)]
+
+
+@cache
+def _class_tfidf() -> type:
+    """BERTopic's ClassTfidfTransformer, from its own file: the package around it imports UMAP, torch and plotly, which
+    takes five seconds in every process that clusters."""
+    (folder,) = find_spec("bertopic").submodule_search_locations
+    spec = spec_from_file_location("bertopic_ctfidf", Path(folder) / "vectorizers" / "_ctfidf.py")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.ClassTfidfTransformer
 
 
 def _word_table(texts: Sequence[str]):

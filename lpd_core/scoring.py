@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 from lpd_core.config import EStepConfig
 from lpd_core.types import Candidate, CandidateStatus, Draft, Example, FinishReason, Pair
@@ -27,21 +28,22 @@ class _Vocabulary(dict[bytes, int]):
 
     def __init__(self, stemmer: bool):
         super().__init__()
-        self._stem = _porter() if stemmer else None
+        self._stemmer = stemmer
         self._numbers: dict[str, int] = {}
 
     def __missing__(self, token: bytes) -> int:
         word = token.decode("ascii")
         # rouge_score stems only tokens longer than three characters.
-        stem = self._stem(word) if self._stem and len(word) > 3 else word
+        stem = self._stem(word) if self._stemmer and len(word) > 3 else word
         self[token] = number = self._numbers.setdefault(stem, len(self._numbers))
         return number
 
+    @cached_property
+    def _stem(self) -> Callable[[str], str]:
+        # Imported with the first word and not before: nltk takes a second, and half of the stages score nothing.
+        from nltk.stem.porter import PorterStemmer
 
-def _porter():
-    from nltk.stem.porter import PorterStemmer
-
-    return PorterStemmer().stem
+        return PorterStemmer().stem
 
 
 class RougeL:
