@@ -5,6 +5,7 @@ import os
 
 import pytest
 import tomli_w
+from conftest import small_settings
 
 from tests.faults.disks import NoDisk, mounted
 from tests.faults.kills import (
@@ -20,15 +21,16 @@ from tests.faults.kills import (
 KILLS = int(os.environ.get("LPD_FAULT_KILLS", "3"))
 
 
-@pytest.fixture
-def whole(tmp_path, scripted_settings):
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
     """The words that start a run, and the home of one that went undisturbed."""
-    config = tmp_path / "run.toml"
-    config.write_text(tomli_w.dumps({**scripted_settings, "iterations": 1}))
+    folder = tmp_path_factory.mktemp("whole")
+    config = folder / "run.toml"
+    config.write_text(tomli_w.dumps({**small_settings(folder), "iterations": 1}))
     start = ["--config", str(config)]
-    told = call(tmp_path / "whole", "run", *start)
+    told = call(folder / "home", "run", *start)
     assert told.returncode == 0, told.stderr
-    return start, tmp_path / "whole"
+    return start, folder / "home"
 
 
 @pytest.mark.parametrize("target", ["driver", "stage"])
