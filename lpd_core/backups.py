@@ -86,13 +86,20 @@ def _marks(store: Store) -> dict[str, bytes]:
 def _files(store: Store, checkpoints: bool) -> Iterator[Path]:
     """The files of data sets and runs that are whole: nothing under a temporary name, no torn checkpoint, no mark."""
     for root in (store.home / "datasets", *(store.runs / run for run in store.run_ids())):
-        for path in sorted(root.rglob("*")):
+        for path in _walk(root):
             parts = path.relative_to(root).parts
-            hidden = any(part.startswith(".") for part in parts) or path.name in LEFT_OUT or _is_mark(parts)
-            if hidden or parts[0] == "training" or path.is_symlink() or not path.is_file():
+            if path.name in LEFT_OUT or _is_mark(parts) or path.is_symlink() or not path.is_file():
                 continue
             if parts[0] != "checkpoints" or (checkpoints and _is_kept(root / "checkpoints" / parts[1])):
                 yield path
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    """The files of a folder in order, without temporary ones and unfinished trainings; what goes away meanwhile, as these
+    do beside a run at work, is passed over."""
+    for folder, inner, files in os.walk(root):
+        inner[:] = sorted(name for name in inner if not name.startswith(".") and name != "training")
+        yield from (Path(folder) / name for name in sorted(files) if not name.startswith("."))
 
 
 def _is_kept(checkpoint: Path) -> bool:

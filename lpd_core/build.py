@@ -195,6 +195,24 @@ def stage_environment(config: RunConfig) -> dict[str, str]:
     """The environment of a stage process: passive OpenMP waiting (busy neighbours otherwise slow two threads
     twentyfold), and no network where every model is a local folder."""
     environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
-    if config.model.path and resolve_path(config.model.path).exists():
+    if config.model.path and resolve_path(config.model.path).exists() and not fetched_models(config):
         environment.setdefault("HF_HUB_OFFLINE", "1")
     return environment
+
+
+def fetched_models(config: RunConfig) -> dict[str, str]:
+    """The models beside `model.path` that are no folder here, so that they come from the hub, by their settings."""
+    from lpd_core.embedding import PACKAGED
+
+    scoring = config.scoring
+    named = {"cluster.embedder": config.cluster.embedder}
+    if "embedding" in scoring.parts:
+        named["scoring.embedder"] = scoring.embedder
+    if "judge" in scoring.parts and scoring.judge.sampler.kind in ("transformers", "vllm"):
+        named["scoring.judge.model.path"] = scoring.judge.model.path
+    packaged = ("", PACKAGED, "hash")
+    return {
+        setting: name
+        for setting, name in named.items()
+        if name not in packaged and not resolve_path(name).exists()
+    }

@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from lpd_core.data_config import DataConfig
 from lpd_core.errors import ConfigError, suggest
-from lpd_core.model_config import ModelConfig, SamplerConfig, Sampling, Section
+from lpd_core.model_config import Command, ModelConfig, SamplerConfig, Sampling, Section
 from lpd_core.ray_config import RayConfig
 from lpd_core.scoring_config import ScoringConfig
 
@@ -144,7 +144,7 @@ class MStepConfig(Section):
     """Training processes on all machines, started by `accelerate launch`; every batch is dealt among them."""
     machines: int = Field(1, ge=1)
     """Machines that the training processes are dealt to, where `launcher` reaches them."""
-    launcher: str = ""
+    launcher: Command = ""
     """A command that starts what follows it once on each of the machines, such as `srun --ntasks-per-node=1`; they share the
     run's folder and meet at $MASTER_ADDR. Empty trains on this machine."""
     accelerate_config: str = ""

@@ -25,6 +25,10 @@ TRAINED_BYTES, SAVED_BYTES, RESUME_BYTES = 16, 4, 12
 """Bytes of a parameter: while it is learnt (float32 with its gradient and AdamW's moments), in a checkpoint, and in one
 to resume from (itself and the moments)."""
 RESUME_KEPT = 2
+DIVISORS = {
+    "sampled_tokens_per_second", "utilisation", "peak_flops_per_second", "prefill_mfu", "training_mfu", "gpus"
+}  # fmt: skip
+"""Assumptions that something is divided by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +92,11 @@ def assume(assignments: Iterable[str]) -> Assumptions:
             raise ConfigError(f"no assumption {name!r}; {suggest(name, known)}")
         try:
             changed[name] = known[name](value)
-            if not 0 <= changed[name] < float("inf"):
+            if not 0 <= changed[name] < float("inf") or (name in DIVISORS and not changed[name]):
                 raise ValueError
         except ValueError as cause:
-            raise ConfigError(f"{name}={value!r} is no {known[name].__name__} from 0 on") from cause
+            least = "above 0" if name in DIVISORS else "from 0 on"
+            raise ConfigError(f"{name}={value!r} is no {known[name].__name__} {least}") from cause
     return replace(Assumptions(), **changed)
 
 
@@ -201,11 +206,19 @@ def estimate(config: RunConfig, assumed: Assumptions, mined: int, held: int) -> 
     }
 
 
+def checkpoint_bytes(config: RunConfig, parameters: float) -> float:
+    """The most that checkpoints take at once: those of the iterations before the last, and in its training those to resume
+    from, of which the oldest goes only when the next is written. Adapters alone are resumed from with LoRA: far less."""
+    resumed = 0.0 if config.m_step.lora_rank else (RESUME_KEPT + 1) * RESUME_BYTES
+    return parameters * (SAVED_BYTES * config.iterations + resumed)
+
+
 def _storage(config: RunConfig, assumed: Assumptions, parameters: float, tokens: float) -> dict[str, float]:
     """GB of checkpoints, of those to resume from (while training), and of segments and database (each has the texts)."""
+    checkpoints = config.iterations * parameters * SAVED_BYTES
     kept = {
-        "checkpoints": config.iterations * parameters * SAVED_BYTES / GB,
-        "to_resume": RESUME_KEPT * parameters * RESUME_BYTES / GB,
+        "checkpoints": checkpoints / GB,
+        "to_resume": (checkpoint_bytes(config, parameters) - checkpoints) / GB,
         "rows": 2 * tokens * assumed.bytes_per_token / GB,
     }
     return {**kept, "at_most": sum(kept.values())}

@@ -8,8 +8,15 @@ for either.
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+
+EXIT_INTERRUPTED = 75
+"""What a stage or driver exits with when the environment gave way, so that whoever started it knows a resume goes on."""
+FULL = ("No space left on device", "os error 28", "PytorchStreamWriter failed", "inline_container.cc")
+"""What safetensors and torch say of a disk that takes no more."""
+LOST_GPU = ("CUDA error", "CUDA out of memory", "NCCL error")
 
 
 class LpdError(Exception):
@@ -52,13 +59,30 @@ class Interrupted(LpdError):
 def boundary(error: type[LpdError], doing: str) -> Iterator[None]:
     """Turn whatever escapes the block into `error("could not {doing}: {cause}")`, keeping the cause.
 
-    An `LpdError` passes through unchanged."""
+    An `LpdError` passes through unchanged; where the environment gave way it is `Interrupted` instead."""
     try:
         yield
     except LpdError:
         raise
     except Exception as cause:
+        told = gave_way(cause)
+        if told:
+            raise Interrupted(f"could not {doing}: {told}") from cause
         raise error(f"could not {doing}: {type(cause).__name__}: {cause}") from cause
+
+
+def gave_way(cause: BaseException | None) -> str:
+    """Why it was the environment that failed, with the mend, or nothing: a full disk, a lost GPU, no more memory."""
+    while cause is not None:
+        words = str(cause)
+        if getattr(cause, "errno", None) == errno.ENOSPC or any(each in words for each in FULL):
+            return "the disk is full: free some space and try again"
+        if isinstance(cause, RuntimeError) and any(each in words for each in LOST_GPU):
+            return f"the GPU gave way ({words.splitlines()[0]}): look at nvidia-smi and try again"
+        if isinstance(cause, MemoryError):
+            return "out of memory; lower sampler.token_budget or sampler.workers"
+        cause = cause.__cause__ or cause.__context__
+    return ""
 
 
 def suggest(value: str, allowed: Iterable[str]) -> str:

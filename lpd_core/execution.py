@@ -20,7 +20,7 @@ from typing import Any
 
 from lpd_core.build import build_parts, stage_environment, stage_launcher, stage_python
 from lpd_core.config import PROJECT, RunConfig
-from lpd_core.errors import Interrupted, LpdError, StageFailed, UserError
+from lpd_core.errors import EXIT_INTERRUPTED, Interrupted, LpdError, StageFailed, UserError
 from lpd_core.events import StageFinished
 from lpd_core.loop import STAGES
 from lpd_core.model_card import write_card
@@ -31,7 +31,6 @@ from lpd_core.store import RunFolder, Store, mirror
 from lpd_core.store import runs as run_table
 from lpd_core.store.database import DatabaseBusy
 
-EXIT_INTERRUPTED = 75
 WITH_WEIGHTS = ("e_step", "m_step", "evaluate")
 """Stages that load a model, always."""
 INGEST_SECONDS, INGEST_SECONDS_MOST = 1.0, 10.0
@@ -237,17 +236,22 @@ def work_as_stage(
 ) -> None:
     """The body of a stage process: do this shard's work, and end at once when the driver has died."""
     if driver:
-        threading.Thread(target=_die_with, args=(driver,), daemon=True).start()
+        end_with(driver)
     folder = store.run(run_id)
     with folder.staging():
         STAGES[name].run(execution_of(store, folder).stage(name, iteration, shard))
 
 
-def _die_with(driver: int) -> None:
-    """A dead driver cannot ingest; its stages end so that a resume does not meet them."""
-    while os.getppid() == driver:
-        time.sleep(0.2)
-    os._exit(EXIT_INTERRUPTED)
+def end_with(parent: int) -> None:
+    """End this process at once when the one that started it has died: a dead driver cannot ingest, and a resume must not
+    meet its stages; a timing that was given up must not go on."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.2)
+        os._exit(EXIT_INTERRUPTED)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _now():

@@ -20,7 +20,7 @@ Rows = list[dict[str, Any]]
 
 
 def sft_rows(store: Store, run_id: str, iteration: int) -> Rows:
-    """Conversational prompt-completion rows: two for each training row, one ends in z and one in y2."""
+    """Conversational prompt-completion rows: one for each turn that a training row is trained on, which it ends in."""
     exported = []
     for row in results.training_rows(store, run_id, iteration):
         for turn in row.trained:

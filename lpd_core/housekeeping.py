@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from lpd_core import jobs
 from lpd_core.config import override, parse_config
 from lpd_core.errors import UserError
+from lpd_core.queue import Queue
 from lpd_core.store import RunFolder, Store, mirror
 from lpd_core.store import runs as run_table
 from lpd_core.store.run_folder import storage
@@ -73,4 +74,5 @@ def delete_run(store: Store, run_id: str) -> int:
             os.rename(folder.root, doomed)
             with suppress(FileNotFoundError):
                 shutil.rmtree(doomed)
+    Queue(store).drop_deleted()  # a later run may get the same id
     return size

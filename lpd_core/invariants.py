@@ -83,9 +83,14 @@ def _gold_is_shown_only_to_the_proposer(e: Evidence) -> Iterator[str]:
                 "x, y1, cue, z, cue, y2"
             )
         elif e.config.m_step.target != "gold" and _shows(
-            e.templates, row["gold"], expected[-4:-1], row["principle"]
+            e.templates, row["gold"], _after_draft(e, row, expected), row["principle"]
         ):
             yield f"iteration {row['iteration']}, prompt {row['prompt_id']}: the gold stands in a training row's cues"
+
+
+def _after_draft(e: Evidence, row: dict[str, Any], expected: list[Message]) -> list[Message]:
+    """The turns after y1; the prompt itself may well quote its gold."""
+    return expected[len(opening(e.templates, json.loads(row["prompt"]))) + 1 :]
 
 
 def _shows(

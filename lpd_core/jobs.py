@@ -1,4 +1,4 @@
-"""Runs as jobs: create, start detached, watch, stop, resume. The only place that starts processes.
+"""Runs as jobs: create, start detached, watch, stop, resume.
 
 A run is created whole or not at all: its data sets are imported, its prompts assigned to iterations and held-out
 sets, its folder and row written; only then is it started.
@@ -45,7 +45,8 @@ LIBRARIES = (
 
 
 def create_run(store: Store, config: RunConfig) -> RunFolder:
-    """Import, assign and write a new run, ready to start. Nothing is left behind when any of it fails."""
+    """Import, assign and write a new run, ready to start. When any of it fails there is no run; data sets that were
+    imported for it stay."""
     config = with_absolute_paths(config)
     assignment = assign_prompts(store, config)
     with _creating(store):
@@ -89,14 +90,18 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
         path = resolve_path(text) if text else None
         return str(path.absolute()) if path is not None and path.exists() else text
 
+    def source(text: str) -> str:  # a data set may have the name of a folder here
+        path = resolve_path(text)
+        return str(path.absolute()) if path.is_file() else text
+
     data = config.data.model_copy(
         update={
             **{
-                name: [local(source) for source in getattr(config.data, name)]
+                name: [source(each) for each in getattr(config.data, name)]
                 for name in ("train", "dev", "test", "exclude")
             },
-            "shifted": {name: local(source) for name, source in config.data.shifted.items()},
-            "mixture": {local(source): share for source, share in config.data.mixture.items()},
+            "shifted": {name: source(each) for name, each in config.data.shifted.items()},
+            "mixture": {source(each): share for each, share in config.data.mixture.items()},
         }
     )
     return config.model_copy(
@@ -108,6 +113,10 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
             "sampler": config.sampler.model_copy(update={"python": local(config.sampler.python)}),
             "scoring": _local_scoring(config.scoring, local),
             "prompts": config.prompts.model_copy(update={"folder": local(config.prompts.folder)}),
+            "cluster": config.cluster.model_copy(update={"embedder": local(config.cluster.embedder)}),
+            "m_step": config.m_step.model_copy(
+                update={"accelerate_config": local(config.m_step.accelerate_config)}
+            ),
             "e_step": config.e_step.model_copy(update={"seeds": local(config.e_step.seeds)}),
         }
     )
@@ -121,7 +130,9 @@ def _local_scoring(scoring: ScoringConfig, local: Callable[[str], str]) -> Scori
         "model": judge.model.model_copy(update=model),
         "sampler": judge.sampler.model_copy(update={"python": local(judge.sampler.python)}),
     }
-    return scoring.model_copy(update={"judge": judge.model_copy(update=update)})
+    return scoring.model_copy(
+        update={"embedder": local(scoring.embedder), "judge": judge.model_copy(update=update)}
+    )
 
 
 def _prompt_counts(assignment: Assignment) -> dict[str, Any]:
@@ -182,15 +193,17 @@ def _revision() -> str | None:
     return told.stdout.strip() or None
 
 
-def start(store: Store, run_id: str) -> int:
-    """Start a run's driver, detached from this process and terminal; returns its PID."""
+def start(store: Store, run_id: str, attached: bool = False) -> int:
+    """Start a run's driver, detached from this process and terminal; returns its PID. `attached`, it ends at once when this
+    process has died."""
     folder = store.run(run_id)
     if folder.is_driven():
         raise UserError(f"run {run_id} is running already; see `status {run_id}`")
+    tied = ["--with", str(os.getpid())] if attached else []
     log = open(folder.logs / "driver.log", "ab")
     with log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "lpd_core", "drive", run_id],
+            [sys.executable, "-m", "lpd_core", "drive", run_id, *tied],
             cwd=PROJECT,
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -30,8 +30,6 @@ from lpd_core.config import RunConfig
 from lpd_core.metrics import best_iteration
 from lpd_core.stage import Stage
 
-ORDER = ("e_step", "cluster", "gate", "relabel", "m_step", "evaluate")
-
 
 @dataclass(frozen=True, slots=True)
 class Work:

@@ -61,7 +61,7 @@ def _configuration(config: RunConfig) -> str:
 
 def _without_paths(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {name: _without_paths(inner) for name, inner in value.items()}
+        return {_without_paths(name): _without_paths(inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [_without_paths(inner) for inner in value]
     return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
@@ -92,7 +92,8 @@ def _constitution(store: Store, run_id: str, iteration: int) -> str:
     approved = constitutions.approved(store, run_id, iteration)
     if number is None or approved is None:
         return "## Constitution\n\nNone was approved.\n"
-    lines = [f"{n}. {escape(entry.text)}" for n, entry in enumerate(approved.active, start=1)]
+    by_support = sorted(approved.active, key=lambda entry: -entry.trajectories)
+    lines = [f"{n}. {escape(entry.text)}" for n, entry in enumerate(by_support, start=1)]
     told = f"Version {number} of iteration {iteration}, {len(lines)} principles, by support:\n"
     return "\n".join(["## Constitution\n", told, *lines, ""])
 

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import shlex
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+
+def _split(command: str) -> str:
+    """A command as it is, where a shell would take it apart; it is started without one."""
+    try:
+        words = shlex.split(command)
+    except ValueError as cause:
+        raise ValueError(f"{command!r} is no command: {cause}; close the quotation") from cause
+    return command if words else ""
+
+
+Command = Annotated[str, AfterValidator(_split)]
 
 
 class Section(BaseModel):
@@ -67,7 +80,7 @@ class SamplerConfig(Section):
     """Tokens (rows x longest chat) of one batch; halved and retried when memory runs out."""
     workers: int = Field(1, ge=1, le=1024)
     """Processes that share the prompts of a stage, each with its own copy of the model."""
-    launcher: str = ""
+    launcher: Command = ""
     """Words put before the command of each worker, such as `srun --nodes=1 --ntasks=1 --gpus=1 --exact`, so that workers
     run on other machines, which share the run's folder. Empty runs them on this machine."""
     threads: int = Field(1, ge=1)
@@ -86,7 +99,7 @@ class SamplerConfig(Section):
     served: str = ""
     """The name under which the server knows M_0; empty takes its path, as vLLM does. Trained weights are asked for by the
     path of their checkpoint, unless `serve` starts the server."""
-    serve: str = ""
+    serve: Command = ""
     """A command that serves the weights of one stage and is ended with it, with {model}, {name} and {port} filled in;
     empty asks the server at `url`, which then has to serve each iteration's weights."""
     serve_seconds: float = Field(900.0, gt=0.0)

@@ -12,8 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from lpd_core.build import fetched_models
 from lpd_core.config import RunConfig, resolve_path
-from lpd_core.costs import generations, mined_prompts, tokens_at_most
+from lpd_core.costs import checkpoint_bytes, generations, mined_prompts, tokens_at_most
 from lpd_core.data_checks import check_data
 from lpd_core.e_step import load_seeds
 from lpd_core.errors import UserError
@@ -37,8 +38,6 @@ from lpd_core.types import Example, Trajectory
 __all__ = ["Finding", "Preflight", "check_run", "raise_errors"]
 
 TOKENISED_PROMPTS = 200
-CHECKPOINTS_HELD = 4
-"""Weights, their two AdamW moments and the checkpoint being written, all float32, during an M-step."""
 
 
 def check_run(store: Store, config: RunConfig, probe: int = 0) -> Preflight:
@@ -154,9 +153,8 @@ def _check_chats(
 def _check_settings(report: Preflight, config: RunConfig) -> None:
     scripted = config.sampler.kind == "scripted"
     report.guard(load_seeds, config)
-    embedder = config.cluster.embedder
-    if embedder not in ("all-MiniLM-L6-v2", "hash") and not resolve_path(embedder).exists():
-        report.warn(f"cluster.embedder = {embedder!r} is no folder here", "it will be fetched from the hub")
+    for setting, name in fetched_models(config).items():
+        report.warn(f"{setting} = {name!r} is no folder here", "it will be fetched from the hub")
     taken = {"train", "dev", "test", "base", "seconds"} & set(config.data.shifted)
     if taken:
         report.error(f"data.shifted names {', '.join(sorted(taken))}", "choose another name for that set")
@@ -202,8 +200,6 @@ def _check_judge(report: Preflight, config: RunConfig) -> None:
         report.error("scoring.judge.sampler asks a server", "name its model in scoring.judge.sampler.served")
     elif judge.sampler.kind != "openai" and not path:
         report.error("the judge has no model", "name one in scoring.judge.model.path or model.path")
-    elif judge.sampler.kind != "openai" and not resolve_path(path).exists():
-        report.warn(f"the judge {path} is no folder here", "it will be fetched from the hub when it is asked")
 
 
 def _check_device(name: str) -> None:
@@ -236,9 +232,8 @@ def _check_storage(report: Preflight, store: Store, config: RunConfig) -> None:
     if not os.access(home, os.W_OK):
         report.error(f"{home} cannot be written to", "point $LPD_HOME at a folder you may write to")
         return
-    weights = _weight_bytes(config)
     free = shutil.disk_usage(home).free
-    needed = weights * (config.iterations + CHECKPOINTS_HELD) + 2**24
+    needed = round(checkpoint_bytes(config, _parameters(config))) + 2**24
     report.facts["disk"] = {"needed_bytes": needed, "free_bytes": free}
     if needed > free:
         report.error(
@@ -248,14 +243,14 @@ def _check_storage(report: Preflight, store: Store, config: RunConfig) -> None:
     check_memory(report, config, home)
 
 
-def _weight_bytes(config: RunConfig) -> int:
-    """The size of the weights in float32."""
+def _parameters(config: RunConfig) -> int:
+    """How many parameters are trained and saved; 0 where that is not known."""
     path = resolve_path(config.model.path) if config.model.path else Path("/nonexistent")
     if config.sampler.kind == "scripted" or not path.is_dir():
         return 0
     from lpd_core.model_files import parameter_count
 
-    return 4 * parameter_count(path)
+    return parameter_count(path)
 
 
 def _time(

@@ -7,6 +7,7 @@ sampler that batches may be faster in the run than its probe tells.
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ from lpd_core.types import Example
 PROMPTS = 8
 LOOK_SECONDS = 0.5
 SAMPLES_OF_HELD = 3  # y1, z, y2
+PREFIX = "probe-"
+STALE_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +71,26 @@ def run_probe(config: RunConfig, examples: Sequence[Example], home: Path, prompt
     """Run one iteration on the first of the examples; nothing of it stays. Raises `UserError` where it fails, with the
     reason, or where no prompt gains, so that there is nothing to train on."""
     few = examples[:prompts]
-    with tempfile.TemporaryDirectory(prefix="probe-", dir=machine.existing(home)) as scratch:
+    place = machine.existing(home)
+    _sweep(place)
+    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=place) as scratch:
         store = Store(Path(scratch))
         folder = jobs.create_run(store, _small(config, few, Path(scratch) / "probe.jsonl"))
-        jobs.start(store, folder.run_id)
+        jobs.start(store, folder.run_id, attached=True)
         peak, peak_gpu = _watch(folder)
         state = folder.state()
         if state.status != "finished":
             raise UserError(f"the probe {state.status}: {state.error or 'it left no reason'}")
         return _measured(store, config, len(few), peak, peak_gpu)
+
+
+def _sweep(place: Path) -> None:
+    """Remove what timings left that were killed long ago."""
+    for left in place.glob(f"{PREFIX}*"):
+        if time.time() - left.stat().st_mtime > STALE_SECONDS and not any(
+            RunFolder(run).is_driven() for run in left.glob("runs/*")
+        ):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _small(config: RunConfig, few: Sequence[Example], file: Path) -> RunConfig:

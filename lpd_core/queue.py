@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from lpd_core import jobs
 from lpd_core.config import PROJECT
 from lpd_core.errors import LpdError, UserError
-from lpd_core.store import RunState, Store
+from lpd_core.store import RunFolder, RunState, Store
 from lpd_core.store.locks import acquire, is_held
 from lpd_core.store.run_folder import storage, write_json
 
@@ -88,7 +88,7 @@ class Queue:
         """Start a run at once where nothing is at work and nothing waits, else put it at the end: what becomes of a run
         whose constitution was approved. Its place, 0 when it was started."""
         state = self.read()
-        busy = state.waiting or any(self.store.run(run).is_driven() for run in self.store.run_ids())
+        busy = state.waiting or self._is_busy()
         if busy:
             return self.add(run_id)
         jobs.resume(self.store, run_id)
@@ -109,6 +109,13 @@ class Queue:
             state = self.read()
             gone = self._waiting(state, run_id)
             self._write(replace(state, waiting=tuple(run for run in state.waiting if run != gone)))
+
+    def drop_deleted(self) -> None:
+        """Forget the runs that are no longer there."""
+        with self._editing():
+            told = self._told()
+            if told and told != (state := self.read()):
+                self._write(state)
 
     def _waiting(self, state: QueueState, run_id: str) -> str:
         if run_id == state.current:
@@ -175,9 +182,13 @@ class Queue:
             self._start(state.current)
         elif state.current:
             self._settle(state.current)
-        elif not any(self.store.run(run).is_driven() for run in self.store.run_ids()):
+        elif not self._is_busy():
             return self._advance(lock)
         return True
+
+    def _is_busy(self) -> bool:
+        """Whether any run is at work; one that is deleted meanwhile is not."""
+        return any(RunFolder(self.store.runs / run).is_driven() for run in self.store.run_ids())
 
     def _advance(self, lock) -> bool:
         """Give the next run its turn; without one let go of the worker's lock, under the queue's, so that a run

@@ -102,9 +102,8 @@ def _judged(kept: Sequence[Kept]) -> Section:
 
 
 def _pairs(store: Store, run_id: str, kept: Kept) -> Section:
-    page = evaluating.judged_page(
-        store, run_id, kept.iteration, f"judge:{kept.name}", f"judge:{kept.judge}", PAIRS
-    )
+    names = (f"judge:{kept.name}", f"judge:{kept.judge}", kept.prompts_digest)
+    page = evaluating.judged_page(store, run_id, kept.iteration, *names, PAIRS)
     rows = [
         {
             "prompt id": row["prompt_id"],

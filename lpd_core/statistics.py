@@ -47,12 +47,6 @@ def compare_scores(
     return _comparison(outcomes, missing, differences, resamples)
 
 
-def compare_outcomes(outcomes: Sequence[str | None], resamples: int = 2000) -> Comparison:
-    """Compare by verdicts "a", "b", "tie"; None is an item without one."""
-    judged = [outcome for outcome in outcomes if outcome is not None]
-    return _comparison(judged, len(outcomes) - len(judged), [], resamples)
-
-
 def _comparison(
     outcomes: Sequence[str], missing: int, differences: Sequence[float], resamples: int
 ) -> Comparison:

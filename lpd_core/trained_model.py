@@ -35,6 +35,7 @@ def save_model(
     if hasattr(model, "merge_and_unload"):
         if keep_adapter:
             model.save_pretrained(temporary / ADAPTER)
+            _name_base(temporary / ADAPTER / "adapter_config.json")
         generation, model = model.generation_config, model.merge_and_unload()
         model.generation_config = generation
     model.save_pretrained(temporary, state_dict=weights)
@@ -44,6 +45,13 @@ def save_model(
     for written in (*temporary.rglob("*"), temporary):
         sync(written)
     temporary.rename(out)
+
+
+def _name_base(file: Path) -> None:
+    """Leave of the base's path in an adapter's configuration the last part: the rest is this machine's own affair."""
+    told = json.loads(file.read_text(encoding="utf-8"))
+    told["base_model_name_or_path"] = Path(told["base_model_name_or_path"]).name
+    file.write_text(json.dumps(told, indent=2), encoding="utf-8")
 
 
 def recorded_result(out: Path, digest: str) -> TrainingResult:

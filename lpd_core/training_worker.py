@@ -13,11 +13,9 @@ import time
 from functools import partial
 from pathlib import Path
 
-from lpd_core.errors import LpdError, StageFailed, boundary
+from lpd_core.errors import EXIT_INTERRUPTED, LpdError, StageFailed, boundary
 from lpd_core.events import Event, to_line
 from lpd_core.launch import EVENTS, FAILURE, LAUNCHER, Assignment, check_distributed
-
-EXIT_ORPHANED = 75
 
 
 def main(path: Path) -> int:
@@ -60,7 +58,7 @@ def _end_with(launcher: int) -> None:
             time.sleep(0.2)
     except psutil.NoSuchProcess:
         pass
-    os._exit(EXIT_ORPHANED)
+    os._exit(EXIT_INTERRUPTED)
 
 
 if __name__ == "__main__":

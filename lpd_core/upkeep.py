@@ -132,12 +132,30 @@ def _set_aside_damage(folder: RunFolder, done: Repaired) -> None:
         _shelve(folder, folder.segments / name)
     for name in (*lost, *torn):
         iteration, stage, _ = name.split("-", 2)
-        mend = "measure it again" if stage not in STAGES else "a resume does its prompts again"
+        mend = _mend_of(folder, stage)
         what = "is missing" if name in lost else "is damaged"
         done.damages.append(f"{folder.run_id}: segment {name} {what}; {mend}")
         if stage in STAGES:
             folder.reopen_stage(int(iteration), stage)
     _set_aside_weights(folder, done)
+
+
+def _mend_of(folder: RunFolder, stage: str) -> str:
+    """What becomes of a segment that is gone."""
+    if stage == "assign":
+        return "it says which prompts are mined when and cannot be made again; restore a backup"
+    if stage not in STAGES:
+        return "measure it again"
+    config = folder.config()
+    told = "a resume does its prompts again"
+    if config.sampler.kind == "scripted" or (
+        config.sampler.kind == "transformers" and config.model.device == "cpu"
+    ):
+        return told
+    return (
+        f"{told}; with {config.sampler.kind} on {config.model.device} the rows may differ from those that later stages "
+        "used, which `check --run` tells"
+    )
 
 
 def _set_aside_weights(folder: RunFolder, done: Repaired) -> None:

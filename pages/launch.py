@@ -297,6 +297,7 @@ def create(config: RunConfig, queued: bool) -> None:
         st.error(plain(problem))
         return
     inquiries.forget("launch")
+    inquiries.forget("launch.probe")
     st.switch_page("pages/runs.py", query_params={"run": folder.run_id})
 
 

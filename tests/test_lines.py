@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import run_inline
+from conftest import example_rows, run_inline, write_jsonl
 
 from lpd_core.invariants import check_invariants, run_evidence
 from lpd_core.store import results
@@ -100,3 +100,17 @@ def test_a_prompt_counts_once_whatever_the_number_of_seeds():
     assert mean_scores({1: {"x": 0.2, "y": None}, 2: {"x": 0.4, "z": 1.0}}) == pytest.approx(
         {"x": 0.3, "z": 1.0}
     )
+
+
+def test_a_prompt_that_quotes_its_gold_breaks_no_promise_of_the_star_line(store, scripted_settings, tmp_path):
+    rows = [
+        {**row, "prompt": f"{row['prompt']}. Hint: {row['gold']}", "split": "train"}
+        for row in example_rows(40)
+    ]
+    train = write_jsonl(tmp_path / "quoting.jsonl", rows)
+    data = {**scripted_settings["data"], "train": [str(train)]}
+    folder = run_inline(
+        store, {**scripted_settings, "iterations": 1, "data": data, "m_step": {"target": "star"}}
+    )
+    assert rows_of(store, folder.run_id)
+    assert not any(check_invariants(run_evidence(store, folder)).values())

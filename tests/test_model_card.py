@@ -51,6 +51,20 @@ def test_every_checkpoint_carries_a_card_with_data_constitution_measures_and_con
     assert "[m_step]" in body and str(folder.root.parent) not in card
 
 
+def test_a_card_numbers_principles_by_support_and_keeps_paths_of_data_to_itself(home, scripted_settings):
+    store = Store()
+    train = scripted_settings["data"].pop("train")[0]
+    mixture = {**scripted_settings["data"], "mixture": {train: 1.0}}
+    folder = run_inline(store, {**scripted_settings, "data": mixture, "iterations": 1})
+    card = render_card(store, folder, 1)
+    assert "train.jsonl" in card and train.removesuffix("train.jsonl") not in card
+    approved = constitutions.approved(store, folder.run_id, 1)
+    by_support = sorted(approved.active, key=lambda entry: -entry.trajectories)
+    assert by_support[0].trajectories > by_support[-1].trajectories
+    places = [card.index(entry.text.rstrip(".")) for entry in by_support]
+    assert places == sorted(places)
+
+
 def test_a_card_tells_the_training_and_shows_hostile_names_as_text(trained):
     store, folder = trained
     path = write_card(store, folder, 1)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 
 import pytest
 
-from lpd_core.config import parse_config, resolve_path
+from lpd_core import jobs
+from lpd_core.config import PROJECT, parse_config, resolve_path
 from lpd_core.errors import DataError, UserError
 from lpd_core.findings import Preflight
 from lpd_core.memory import cache_bytes_of_token, check_memory, needs_of
@@ -50,10 +55,28 @@ def test_a_probe_tells_the_runs_time_by_stage_and_its_tokens():
 
 def test_a_probe_runs_as_the_run_would_and_leaves_nothing(scripted_settings, home):
     few = [example(f"p{n}", f"Say something about {n}.", f"Gold number {n}.") for n in range(4)]
+    (home / "probe-killed" / "runs").mkdir(parents=True)
+    os.utime(home / "probe-killed", (0, 0))
     found = run_probe(parse_config({**scripted_settings, "review": True}), few, home)
     assert (found.prompts, found.trained_rows > 0, found.peak_memory > 2**20) == (4, True, True)
     assert found.seconds_of_generation > 0 and found.tokens_of_generation > 0
     assert not list(home.glob("probe-*")) and not list(home.glob("runs/*"))
+
+
+def test_a_driver_that_is_attached_ends_with_the_process_that_started_it(scripted_settings, store):
+    folder = jobs.create_run(store, parse_config(scripted_settings))
+    code = (
+        "import os; from lpd_core import jobs; from lpd_core.store import Store; "
+        f"pid = jobs.start(Store(), {folder.run_id!r}, attached=True); "
+        f"jobs.wait_for_driver(Store().run({folder.run_id!r}), pid); os._exit(0)"
+    )
+    environment = {**os.environ, "LPD_HOME": str(store.home)}
+    subprocess.run([sys.executable, "-c", code], cwd=PROJECT, env=environment, check=True)
+    give_up = time.monotonic() + 60
+    while folder.is_driven() or folder.state().status in ("queued", "running"):
+        assert time.monotonic() < give_up, folder.state()
+        time.sleep(0.1)
+    assert folder.state().status == "interrupted"
 
 
 def test_a_probe_that_fails_says_why(scripted_settings, home):

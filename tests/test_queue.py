@@ -250,3 +250,18 @@ def test_a_plan_names_the_runs_that_build_on_a_checkpoint(store, small, tmp_path
     model.mkdir(parents=True)
     (other,) = new_runs(store, small, 1, model={"path": str(model)})
     assert plan_deletion(store, run).builds_on_it == (other,)
+
+
+def test_the_id_of_a_deleted_run_is_taken_again_without_its_place_in_the_queue(store, small):
+    queue = Queue(store)
+    kept, gone = new_runs(store, small, 2)
+    queue._write(QueueState(waiting=(kept, gone), halted="a failure"))
+    delete_run(store, gone)
+    assert new_runs(store, small, 1) == [gone]
+    assert queue.read().waiting == (kept,)
+
+
+def test_a_run_that_is_deleted_while_the_queue_looks_is_no_run_at_work(store, small, monkeypatch):
+    (run,) = new_runs(store, small, 1)
+    monkeypatch.setattr(type(store), "run_ids", lambda self: [run, "deleted-1"])
+    assert not Queue(store)._is_busy()

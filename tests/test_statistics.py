@@ -9,7 +9,7 @@ from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 
 from lpd_core.metrics import interval, wilson
-from lpd_core.statistics import compare_outcomes, compare_scores, kappa, kappa_interval
+from lpd_core.statistics import compare_scores, kappa, kappa_interval
 
 STUDIES = 200
 
@@ -50,7 +50,8 @@ def test_kappa_is_undefined_where_there_is_nothing_to_agree_on():
 
 
 def test_a_win_rate_counts_ties_half_and_never_a_missing_item():
-    found = compare_outcomes(["a", "a", "b", "tie", None])
+    ours = {"p": 0.9, "q": 0.8, "r": 0.1, "s": 0.5, "t": None}
+    found = compare_scores(ours, dict.fromkeys(ours, 0.5))
     assert (found.wins, found.losses, found.ties, found.missing) == (2, 1, 1, 1)
     assert found.win_rate.mean == pytest.approx(2.5 / 4)
     assert found.win_rate.n == found.wilson.n == 4
@@ -66,7 +67,7 @@ def test_scores_are_paired_by_key():
 
 
 def test_without_items_nothing_is_decided():
-    found = compare_outcomes([None, None])
+    found = compare_scores({"p": None, "q": None}, {"p": 0.5, "q": 0.5})
     assert (found.win_rate.n, found.missing, found.verdict) == (0, 2, "undecided")
 
 

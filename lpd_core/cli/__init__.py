@@ -4,13 +4,10 @@ environment that gave way with 2 (75 in the hidden stage processes); no tracebac
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 
-from lpd_core.errors import DataError, Interrupted, LpdError, UserError
-
-EXIT_INTERRUPTED = 75
+from lpd_core.errors import EXIT_INTERRUPTED, DataError, Interrupted, LpdError, UserError, gave_way
 
 
 def main() -> None:
@@ -30,14 +27,20 @@ def main() -> None:
         os._exit(0)
     except KeyboardInterrupt:
         sys.exit(130)
-    except MemoryError:
-        fail("out of memory; lower sampler.token_budget or sampler.workers", _interrupted())
-    except OSError as cause:
-        if cause.errno != errno.ENOSPC:
-            raise
-        fail("the disk is full: free some space and try again", _interrupted())
+    except Exception as cause:
+        told = gave_way(cause)
+        if told:
+            fail(told, _interrupted())
+        if isinstance(cause, OSError) and cause.filename is not None and not _is_at_work():
+            fail(f"cannot use {cause.filename}: {cause.strerror}", 2)
+        raise
 
 
 def _interrupted() -> int:
     """A stage or driver tells its parent that a resume can go on; a person is told to mend something."""
-    return EXIT_INTERRUPTED if sys.argv[1:2] in (["stage"], ["drive"]) else 2
+    return EXIT_INTERRUPTED if _is_at_work() else 2
+
+
+def _is_at_work() -> bool:
+    """Whether this is a run's driver or one of its stages, whose traceback belongs into a log."""
+    return sys.argv[1:2] in (["stage"], ["drive"])

@@ -10,7 +10,7 @@ import typer
 
 from lpd_core.cli.options import ConfigFile, Json, Preset, Settings
 from lpd_core.cli.output import show, table
-from lpd_core.errors import StageFailed, UserError
+from lpd_core.errors import Interrupted, StageFailed, UserError
 from lpd_core.store import Store
 
 Seeds = Annotated[str, typer.Option("--seeds", help="Seeds of each line, for instance 1,2,3.")]
@@ -204,7 +204,11 @@ def _bring_to_end(store: Store, run, place: str) -> None:
     except KeyboardInterrupt:
         jobs.stop(store, folder.run_id)
         raise
-    if state.status != "finished":
-        raise StageFailed(
-            f"run {folder.run_id} is {state.status}: {state.error}; the same command goes on with it"
+    if state.status == "awaiting_review":
+        raise UserError(
+            f"run {folder.run_id} waits for a person at iteration {state.iteration}: `approve {folder.run_id}`, then the "
+            "same command goes on"
         )
+    if state.status != "finished":
+        error = Interrupted if state.status in ("interrupted", "stopped") else StageFailed
+        raise error(f"run {folder.run_id} is {state.status}: {state.error}; the same command goes on with it")

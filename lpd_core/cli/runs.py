@@ -223,11 +223,14 @@ def _check_invariants(run_id: str, as_json: bool) -> None:
         raise CheckFailed(f"violated: {'; '.join(broken)}")
 
 
-def drive(run_id: str) -> None:
+def drive(run_id: str, parent: Annotated[int, typer.Option("--with")] = 0) -> None:
     """The driver process of a run."""
     from lpd_core.driver import Stopped
     from lpd_core.driver import drive as drive_run
+    from lpd_core.execution import end_with
 
+    if parent:
+        end_with(parent)
     try:
         drive_run(Store(), run_id)
     except Stopped:

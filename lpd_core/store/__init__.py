@@ -8,6 +8,7 @@ what), `principles` (those of an iteration, for people to explore).
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from lpd_core.config import lpd_home
@@ -32,10 +33,12 @@ class Store:
         if not self.runs.is_dir():
             return []
         # A link could lead anywhere, and a run's folder is written to and deleted.
-        found = [p for p in self.runs.iterdir() if not p.is_symlink() and (p / "config.toml").is_file()]
-        return [
-            path.name for path in sorted(found, key=lambda p: ((p / "config.toml").stat().st_mtime, p.name))
-        ]
+        found = []
+        for path in self.runs.iterdir():
+            if not path.is_symlink() and (path / "config.toml").is_file():
+                with suppress(FileNotFoundError):  # deleted meanwhile
+                    found.append(((path / "config.toml").stat().st_mtime, path.name))
+        return [name for _, name in sorted(found)]
 
     def run(self, run_id: str) -> RunFolder:
         """The folder of a run, by its id or `last`. Raises `UserError` when there is none."""

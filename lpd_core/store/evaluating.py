@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -61,12 +62,18 @@ def keep_measured(
     more: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
 ) -> None:
     """Keep judged or checked answers as rows of `evaluations`, and rows of `more` tables beside them, in a segment of the
-    run, as every result is; `name` tells the measurement apart from others, and the same rows are kept once."""
+    run, as every result is; `name` tells the measurement apart from others. What equals the last measurement of that name
+    is not kept again."""
     whole = json.dumps([name, list(rows), dict(more or {})], sort_keys=True, ensure_ascii=True)
     digest = hashlib.sha256(whole.encode()).hexdigest()[:12]
+    known = f"{folder.run_id}.{iteration}.{name}."
+    if (_last_measurement(store, known) or "").endswith(digest):
+        return
+    # Ids sort by time, and after those of the versions that had no time in them: the later row stands.
+    own = f"t{time.time_ns() // 1_000_000:014d}_{digest}"
     keyed = [
         {
-            "eval_id": f"{folder.run_id}.{iteration}.{name}.{digest}",
+            "eval_id": known + own,
             "run_id": folder.run_id,
             "iteration": iteration,
             "sample": 0,
@@ -76,8 +83,15 @@ def keep_measured(
     ]
     owner = {"run_id": folder.run_id, "iteration": iteration}
     tables = {table: [{**owner, **row} for row in each] for table, each in (more or {}).items()}
-    folder.write_segment(iteration, f"measured_{digest}", 0, {"evaluations": keyed, **tables})
+    folder.write_segment(iteration, f"measured_{own}", 0, {"evaluations": keyed, **tables})
     runs.ingest(store, folder)
+
+
+def _last_measurement(store: Store, prefix: str) -> str | None:
+    with store.database.read() as connection:
+        return connection.execute(
+            "select max(eval_id) from evaluations where starts_with(eval_id, ?)", [prefix]
+        ).fetchone()[0]
 
 
 def measured_rows(store: Store, run_id: str, benchmark: str, limit: int = 100_000) -> list[dict[str, Any]]:
@@ -116,18 +130,28 @@ def judged_rows(store: Store, run_id: str, limit: int = 200_000) -> list[dict[st
 
 
 def judged_page(
-    store: Store, run_id: str, iteration: int, benchmark: str, system: str, limit: int, offset: int = 0
+    store: Store,
+    run_id: str,
+    iteration: int,
+    benchmark: str,
+    system: str,
+    prompts_digest: str,
+    limit: int,
+    offset: int = 0,
 ) -> list[dict[str, Any]]:
-    """The pairs of one judged comparison with their texts, a page of them: prompt id, the prompt's last turn, both answers
-    (a, b), share won and both orders' outcomes; `total` of them in all."""
+    """The pairs of one comparison by one judge and its prompts (by digest) with their texts, a page of them: prompt id, the
+    prompt's last turn, both answers (a, b), share won and both orders' outcomes; `total` of them in all."""
     rows = store.database.query(
-        """select e.prompt_id, any_value(p.messages->-1->>'content') prompt, any_value(e.response) a, any_value(e.draft) b,
+        """select e.prompt_id, any_value(p.messages->-1->>'content') prompt,
+                  arg_max(e.response, (e.score is not null, e.eval_id)) a,
+                  arg_max(e.draft, (e.score is not null, e.eval_id)) b,
                   arg_max(e.score, (e.score is not null, e.eval_id)) score,
                   arg_max(e.verdict, (e.score is not null, e.eval_id)) verdict, count(*) over () total
            from evaluations e left join prompts p using (prompt_id)
            where e.run_id = ? and e.iteration = ? and e.benchmark = ? and e.system = ?
+                 and e.verdict->>'prompts' = ?
            group by e.prompt_id order by e.prompt_id limit ? offset ?""",
-        [run_id, iteration, benchmark, system, limit, offset],
+        [run_id, iteration, benchmark, system, prompts_digest, limit, offset],
     )
     return [{**row, "verdict": json.loads(row["verdict"])} for row in rows]
 

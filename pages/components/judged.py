@@ -87,8 +87,8 @@ def show_pairs(run: str, kept: Kept) -> None:
     pages = -(-total // SIZE)
     asked = session.param("page", "1")
     page = min(pages, max(1, int(asked) if asked.isdecimal() and len(asked) < 9 else 1))
-    names = (kept.iteration, f"judge:{kept.name}", f"judge:{kept.judge}", SIZE, (page - 1) * SIZE)
-    rows = reads.fetch(evaluating.judged_page, run, *names)
+    names = (kept.iteration, f"judge:{kept.name}", f"judge:{kept.judge}", kept.prompts_digest)
+    rows = reads.fetch(evaluating.judged_page, run, *names, SIZE, (page - 1) * SIZE)
     st.markdown(f"**The pairs of {plain(kept.name)}**, a: M\\_{kept.iteration} y2, b: {plain(kept.against)}")
     table = {
         "Prompt": [cell(row["prompt"] or row["prompt_id"]) for row in rows],
