@@ -16,7 +16,7 @@ EXIT_INTERRUPTED = 75
 """What a stage or driver exits with when the environment gave way, so that whoever started it knows a resume goes on."""
 FULL = ("No space left on device", "os error 28", "PytorchStreamWriter failed", "inline_container.cc")
 """What safetensors and torch say of a disk that takes no more."""
-LOST_GPU = ("CUDA error", "CUDA out of memory", "NCCL error")
+LOST_GPU = ("CUDA error", "NCCL error")
 
 
 class LpdError(Exception):
