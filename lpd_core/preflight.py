@@ -258,21 +258,28 @@ def _time(
 ) -> None:
     from lpd_core.probe import run_probe
 
-    report.facts["probe"] = run_probe(config, pools["train"], store.home, probe).facts(
-        config, *_amounts(config, pools)
-    )
+    mined, measured = _amounts(report, config, pools)
+    probed = run_probe(config, pools["train"], store.home, probe)
+    report.facts["probe"] = probed.facts(config, mined, sum(measured.values()))
 
 
-def _amounts(config: RunConfig, pools: Mapping[str, list[Example]]) -> tuple[int, int]:
-    """How many prompts are mined over all iterations, and how many are held out."""
-    held = sum(min(len(pool), config.data.heldout_limit) for name, pool in pools.items() if name != "train")
-    return min(mined_prompts(config), len(pools.get("train", []))), held
+def _amounts(
+    report: Preflight, config: RunConfig, pools: Mapping[str, list[Example]]
+) -> tuple[int, dict[str, int]]:
+    """How many prompts are mined over all iterations, and how many of each held-out set are measured."""
+    limit = config.data.heldout_limit
+    held = {name: min(len(pool), limit) for name, pool in pools.items() if name != "train"}
+    there = report.facts.get("prompts", {}).get("mined", len(pools.get("train", [])))
+    return min(mined_prompts(config), there), held
 
 
 def _estimate(report: Preflight, store: Store, config: RunConfig, pools: Mapping[str, list[Example]]) -> None:
     """Generations and the most tokens they may take, for the whole run."""
-    mined, held = _amounts(config, pools)
+    mined, measured = _amounts(report, config, pools)
+    held = sum(measured.values())
     report.facts["estimate"] = {
+        "mined": mined,
+        "measured": measured,
         "generations": generations(config, mined, held),
         "tokens_at_most": tokens_at_most(config, mined, held),
     }

@@ -118,7 +118,7 @@ def test_limits_and_benchmarks_leave_prompts_out_and_the_run_tells_how_many(stor
     )
     report = preflight.check_run(store, config)
     assert report.facts["dropped"] == {"prompt_too_long": 1, "contaminated": 1}
-    assert report.facts["prompts"]["mined"] == 30
+    assert report.facts["prompts"]["mined"] == report.facts["estimate"]["mined"] == 30
     folder = jobs.create_run(store, config)
     manifest = folder.manifest()
     assert manifest["dropped_prompts"] == {"prompt_too_long": 1, "contaminated": 1}

@@ -54,12 +54,13 @@ def show_facts(facts: Mapping[str, Any]) -> None:
     """Prompts, generations, tokens, time, memory and disk, in cells with their units."""
     prompts, estimate = facts.get("prompts", {}), facts.get("estimate", {})
     cells = st.columns(5)
-    held = {name: count for name, count in prompts.items() if name != "mined"}
+    measured = estimate.get("measured", {})
     cells[0].metric(
         "Prompts to mine",
-        f"{prompts['mined']:,}" if prompts else "–",
-        help="Distinct train prompts that are not held out: "
-        + ", ".join(f"{plain(n)} {c:,}" for n, c in held.items()),
+        f"{estimate['mined']:,}" if prompts and estimate else "–",
+        help=f"Over all iterations, of {prompts['mined']:,} distinct prompts that are not held out."
+        if prompts
+        else None,
     )
     cells[1].metric(
         "Generations", short(estimate.get("generations")), help="Texts sampled over the whole run."
@@ -84,8 +85,12 @@ def show_facts(facts: Mapping[str, Any]) -> None:
         help=f"Checkpoints of all iterations; {size(disk['free_bytes'])} are free." if disk else None,
     )
     if prompts:
-        told = ", ".join(f"{count:,} {plain(name)}" for name, count in held.items())
-        st.caption(f"Held out: {told or 'nothing'}." + _lengths(facts.get("chat_tokens")))
+        told = ", ".join(_part(name, count, prompts.get(name, count)) for name, count in measured.items())
+        st.caption(f"Held out and measured: {told or 'nothing'}." + _lengths(facts.get("chat_tokens")))
+
+
+def _part(name: str, measured: int, there: int) -> str:
+    return f"{measured:,} {plain(name)}" if measured == there else f"{measured:,} of {there:,} {plain(name)}"
 
 
 def _lengths(tokens: Mapping[str, float] | None) -> str:

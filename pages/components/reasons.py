@@ -48,7 +48,10 @@ def _accepted(candidate: Mapping[str, Any], draft_score: float | None, settings:
 
 
 def _not_best(candidate: Mapping[str, Any], draft_score: float | None, settings: EStepConfig) -> str:
-    return f"Gained {signed(candidate['gain'])} over the draft, but another candidate scored higher."
+    others = "another candidate scores" if settings.keep == 1 else f"{settings.keep} others score"
+    return (
+        f"Gained {signed(candidate['gain'])} over the draft, but {others} higher, or as high and came first."
+    )
 
 
 def _no_gain(candidate: Mapping[str, Any], draft_score: float | None, settings: EStepConfig) -> str:

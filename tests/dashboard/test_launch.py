@@ -64,7 +64,9 @@ def test_a_smoke_run_is_set_up_checked_and_started(home):
     checked(app)
     assert not app.error
     said = words(app)
-    assert "971" in said, "prompts to mine"
+    (mined,) = (metric for metric in app.metric if metric.label == "Prompts to mine")
+    assert mined.value == "48" and "of 971 distinct prompts" in mined.help
+    assert "16 of 240 dev, 16 of 320 test" in said
     assert "Nothing stands in the way" in said
     assert "how long it takes is not known" in said.lower()
     app.button(key="launch.start").click().run()

@@ -40,3 +40,13 @@ def test_markup_is_escaped_in_a_label(text):
 
 def test_a_title_of_a_chart_holds_no_tag():
     assert hover('<a href="https://e.example">ok</a>') == '&lt;a href="https://e.example"&gt;ok&lt;/a&gt;'
+
+
+def test_a_candidate_that_was_not_the_best_is_not_said_to_have_been_beaten_by_its_equal():
+    from lpd_core.config import EStepConfig
+    from pages.components.reasons import reason
+
+    equal = {"status": "not_best", "gain": 0.35}
+    said = reason(equal, 0.5, EStepConfig())
+    assert "another candidate scores higher, or as high and came first" in said
+    assert "2 others score higher, or as high" in reason(equal, 0.5, EStepConfig(keep=2))
