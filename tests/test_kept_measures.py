@@ -41,3 +41,12 @@ def test_the_pairs_of_one_rubric_are_not_those_of_another(store, scripted_settin
             store, folder.run_id, 1, "judge:M_1 over M_0", "judge:j", rubric, limit=10
         )
         assert (row["score"], row["a"], row["total"]) == (share, f"as {rubric} saw it", 1)
+
+
+def test_what_is_measured_of_something_else_in_between_does_not_keep_the_same_again(store, scripted_settings):
+    folder = run_inline(store, {**scripted_settings, "iterations": 1})
+    for _ in range(2):
+        for comparison in ("M_1 over M_0", "entry 1.1"):
+            row = {**compared("p", "a", "strict"), "benchmark": f"judge:{comparison}"}
+            evaluating.keep_measured(store, folder, 1, "judged", [row])
+    assert len([name for name in folder.segment_names() if "measured" in name]) == 2

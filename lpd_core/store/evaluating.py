@@ -62,12 +62,12 @@ def keep_measured(
     more: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
 ) -> None:
     """Keep judged or checked answers as rows of `evaluations`, and rows of `more` tables beside them, in a segment of the
-    run, as every result is; `name` tells the measurement apart from others. What equals the last measurement of that name
+    run, as every result is; `name` tells the measurement apart from others. What equals the last measurement of the same
     is not kept again."""
     whole = json.dumps([name, list(rows), dict(more or {})], sort_keys=True, ensure_ascii=True)
     digest = hashlib.sha256(whole.encode()).hexdigest()[:12]
     known = f"{folder.run_id}.{iteration}.{name}."
-    if (_last_measurement(store, known) or "").endswith(digest):
+    if rows and (_last_measurement(store, known, rows[0]) or "").endswith(digest):
         return
     # Ids sort by time, and after those of the versions that had no time in them: the later row stands.
     own = f"t{time.time_ns() // 1_000_000:014d}_{digest}"
@@ -87,10 +87,12 @@ def keep_measured(
     runs.ingest(store, folder)
 
 
-def _last_measurement(store: Store, prefix: str) -> str | None:
+def _last_measurement(store: Store, prefix: str, row: Mapping[str, Any]) -> str | None:
+    """The id of the last one of that name whose benchmark and system are those of the row."""
     with store.database.read() as connection:
         return connection.execute(
-            "select max(eval_id) from evaluations where starts_with(eval_id, ?)", [prefix]
+            "select max(eval_id) from evaluations where starts_with(eval_id, ?) and benchmark = ? and system = ?",
+            [prefix, row["benchmark"], row["system"]],
         ).fetchone()[0]
 
 
