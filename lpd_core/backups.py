@@ -98,7 +98,8 @@ def _walk(root: Path) -> Iterator[Path]:
     """The files of a folder in order, without temporary ones and unfinished trainings; what goes away meanwhile, as these
     do beside a run at work, is passed over."""
     for folder, inner, files in os.walk(root):
-        inner[:] = sorted(name for name in inner if not name.startswith(".") and name != "training")
+        left_out = {"training"} if Path(folder) == root else set()
+        inner[:] = sorted(name for name in inner if not name.startswith(".") and name not in left_out)
         yield from (Path(folder) / name for name in sorted(files) if not name.startswith("."))
 
 

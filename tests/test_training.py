@@ -296,6 +296,8 @@ def test_a_kept_adapter_on_the_base_is_the_merged_model(base, tmp_path):
     )
     ids = torch.tensor([[5, 6, 7, 8]])
     assert torch.allclose(merged(ids).logits, adapted(ids).logits, atol=1e-4)
+    told = (Path(result.model_out) / "adapter" / "adapter_config.json").read_text()
+    assert base.name in told and str(base.parent) not in told
 
 
 def test_the_switches_reach_trl(base, tmp_path):

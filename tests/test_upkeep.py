@@ -261,7 +261,14 @@ def test_the_commands_tell_what_they_did(store, edited, tmp_path):
 
 
 def test_files_that_go_away_while_a_backup_lists_them_are_passed_over(tmp_path):
-    for name in ("a/one", "b/two", "c/three", ".part/four", "training/iter-1/five", "checkpoints/iter-1/six"):
+    for name in (
+        "a/one",
+        "b/two",
+        "c/three",
+        ".part/four",
+        "training/iter-1/five",
+        "checkpoints/training/six",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
     listed = backups._walk(tmp_path)

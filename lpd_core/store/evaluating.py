@@ -66,14 +66,14 @@ def keep_measured(
     is not kept again."""
     whole = json.dumps([name, list(rows), dict(more or {})], sort_keys=True, ensure_ascii=True)
     digest = hashlib.sha256(whole.encode()).hexdigest()[:12]
-    known = f"{folder.run_id}.{iteration}.{name}."
-    if rows and (_last_measurement(store, known, rows[0]) or "").endswith(digest):
+    prefix = f"{folder.run_id}.{iteration}.{name}."
+    if rows and (_last_measurement(store, prefix, rows[0]) or "").endswith(digest):
         return
     # Ids sort by time, and after those of the versions that had no time in them: the later row stands.
     own = f"t{time.time_ns() // 1_000_000:014d}_{digest}"
     keyed = [
         {
-            "eval_id": known + own,
+            "eval_id": prefix + own,
             "run_id": folder.run_id,
             "iteration": iteration,
             "sample": 0,

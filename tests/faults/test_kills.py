@@ -1,8 +1,6 @@
 """A run killed with -9, or whose disk was full, at random moments and then resumed ends with the rows of one that
 was not."""
 
-import os
-
 import pytest
 import tomli_w
 from conftest import small_settings
@@ -18,7 +16,7 @@ from tests.faults.kills import (
     snapshot,
 )
 
-KILLS = int(os.environ.get("LPD_FAULT_KILLS", "3"))
+KILLS = 3
 
 
 @pytest.fixture(scope="module")
