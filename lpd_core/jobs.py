@@ -241,14 +241,20 @@ def stop(store: Store, run_id: str, seconds: float = 30.0) -> RunState:
         wait_for_driver(folder, state.pid)
     if not folder.is_driven():
         raise UserError(f"run {run_id} is not running (it is {folder.state().status})")
-    driver = folder.driver_pid()
-    if driver > 0:
-        with suppress(ProcessLookupError):
-            os.kill(driver, signal.SIGTERM)
+    told = 0
     give_up = time.monotonic() + seconds
     while folder.is_driven():
+        # Looked up again each time: a driver that has just taken the lock has not written its PID yet.
+        driver = folder.driver_pid()
+        if driver and driver != told:
+            with suppress(ProcessLookupError):
+                os.kill(driver, signal.SIGTERM)
+            told = driver
         if time.monotonic() > give_up:
-            raise UserError(f"run {run_id} did not stop within {seconds:.0f} s; its driver has PID {driver}")
+            where = (
+                f"its driver has PID {told}" if told else "its driver is no process of yours on this machine"
+            )
+            raise UserError(f"run {run_id} did not stop within {seconds:.0f} s; {where}")
         time.sleep(0.05)
     return folder.state()
 

@@ -137,10 +137,18 @@ class RunFolder:
             yield
 
     def driver_pid(self) -> int:
-        """The PID that the last driver left in the lock file; 0 where there is none."""
+        """The PID of the live process that drives the run; 0 where there is none on this machine.
+
+        What the lock file names counts only while that process has the file open: a driver that has just taken the
+        lock has not yet replaced the PID of the one before it, which by now may be anybody's.
+        """
+        import psutil
+
+        lock = (self.root / "driver.lock").resolve()
         try:
-            return int((self.root / "driver.lock").read_text(encoding="ascii") or 0)
-        except (OSError, ValueError):
+            driver = psutil.Process(int(lock.read_text(encoding="ascii")))
+            return driver.pid if str(lock) in (file.path for file in driver.open_files()) else 0
+        except (OSError, ValueError, psutil.Error):
             return 0
 
     @contextmanager

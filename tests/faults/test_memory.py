@@ -19,7 +19,8 @@ def stage_of(folder):
     """The process of the stage at work."""
     give_up = time.monotonic() + 60
     while time.monotonic() < give_up:
-        children = psutil.Process(folder.driver_pid()).children() if folder.is_driven() else []
+        driver = folder.driver_pid()
+        children = psutil.Process(driver).children() if driver else []
         if children:
             return children[0]
         time.sleep(0.01)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +13,8 @@ import pytest
 import tomli_w
 from conftest import PROJECT, run_inline, small_settings
 
+from lpd_core.config import parse_config
+from lpd_core.jobs import create_run, stop
 from lpd_core.store import Store
 from tests.e2e.server import Server
 from tests.faults.kills import call, compare, run_folder, snapshot, wait_until_settled
@@ -73,3 +76,37 @@ def test_two_servers_on_one_home_create_runs_of_one_name_and_lose_none(whole, tm
         for server in servers:
             server.stop()
     assert all("Traceback" not in server.log() for server in servers)
+
+
+LATE = """
+import fcntl, os, sys, time
+with open(sys.argv[1], "a+") as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    print("held", flush=True)
+    time.sleep(0.5)
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    time.sleep(60)
+"""
+
+
+def test_a_stop_waits_for_the_pid_of_a_driver_that_just_took_the_lock_and_ends_nobody_else(
+    tmp_path, scripted_settings
+):
+    store = Store(tmp_path / "home")
+    folder = create_run(store, parse_config(scripted_settings))
+    bystander = subprocess.Popen(["sleep", "60"])
+    (folder.root / "driver.lock").write_text(str(bystander.pid))  # as a killed driver leaves it
+    driver = subprocess.Popen(
+        [sys.executable, "-c", LATE, folder.root / "driver.lock"], stdout=subprocess.PIPE
+    )
+    try:
+        assert driver.stdout.readline() == b"held\n"
+        stop(store, folder.run_id)
+        assert driver.wait(10) == -signal.SIGTERM
+        assert bystander.poll() is None
+    finally:
+        for process in (bystander, driver):
+            process.kill()
+            process.wait()
