@@ -55,8 +55,11 @@ def drive(store: Store, run_id: str, inline: bool = False) -> Outcome:
     folder = store.run(run_id)
     with folder.driving(), _stoppable() as asked:
         try:
-            _begin(store, folder)
-            outcome = _loop(store, folder, inline)
+            try:
+                _begin(store, folder)
+                outcome = _loop(store, folder, inline)
+            finally:
+                _ignore_signals()  # here, so that one that comes just now still ends in the first branch
         except Stopped:
             _settle(store, folder, "stopped")
             raise
@@ -92,6 +95,11 @@ def _stoppable() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
+def _ignore_signals() -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _loop(store: Store, folder: RunFolder, inline: bool) -> Outcome:
     heart = Heart(folder)
     execute = execution_of(store, folder, inline=inline, watch=heart.beat)
@@ -124,9 +132,7 @@ def _begin(store: Store, folder: RunFolder) -> None:
 
 def _settle(store: Store, folder: RunFolder, status: str, error: str = "") -> None:
     """Write how the run ended: the database first, so that a kill in between leaves a run that says `running`
-    without a driver, which a resume settles; a second stop signal waits."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    without a driver, which a resume settles."""
     state = folder.state()
     with suppress(Interrupted, UserError):  # the folder must be settled though the database cannot be written
         run_table.set_status(store, folder.run_id, status, error)

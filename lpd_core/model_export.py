@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+from lpd_core.corpus.hub import is_offline
 from lpd_core.errors import UserError, suggest
 from lpd_core.model_card import write_card
 from lpd_core.model_files import check_model_folder
@@ -50,7 +51,7 @@ def push_model(checkpoint: Path, repository: str, public: bool) -> str:
     token = os.environ.get(TOKEN)
     if not token:
         raise UserError(f"the hub wants a token that may write; set ${TOKEN}")
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+    if is_offline():
         raise UserError(f"{repository} cannot be pushed: HF_HUB_OFFLINE is set; unset it, or copy with --to")
     api = HfApi(token=token)
     try:

@@ -48,6 +48,13 @@ def test_requests_are_shared_by_load_and_answers_keep_their_order():
     assert fast.most_at_once <= 4 and slow.most_at_once <= 4
 
 
+def wait_until(condition) -> None:
+    give_up = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < give_up, "waited in vain"
+        time.sleep(0.005)
+
+
 def test_a_server_that_dies_in_mid_stage_and_comes_back_loses_nothing_and_works_again():
     with ExitStack() as stack:
         _, one = stack.enter_context(serving(answer, slow=0.01))
@@ -57,13 +64,11 @@ def test_a_server_that_dies_in_mid_stage_and_comes_back_loses_nothing_and_works_
         made: list = []
         asking = threading.Thread(target=lambda: made.extend(sampler.sample(asked(40, 5), WARM)))
         asking.start()
-        while len(script.bodies) < 10:
-            time.sleep(0.005)
+        wait_until(lambda: len(script.bodies) >= 10)
         script.reply = lambda body, n: (200, None, {})
         second.close()
         lost = sampler.fleet.replicas[1]
-        while not lost.lost:
-            time.sleep(0.005)
+        wait_until(lambda: lost.lost)
         back, _ = stack.enter_context(serving(answer, slow=0.01, port=port_of(two)))
         asking.join()
     assert [g.text for g in made] == expected(asked(40, 5))

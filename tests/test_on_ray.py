@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from conftest import run_inline
@@ -126,14 +127,16 @@ def test_a_worker_that_died_alone_is_known_lost_once_its_chunk_is_with_another()
 
 def test_a_chunk_that_takes_far_longer_than_others_is_told_once(monkeypatch):
     monkeypatch.setattr(watch_module, "SLOW_SECONDS", 0.05)
+    clock = [0.0]
+    monkeypatch.setattr(watch_module, "time", SimpleNamespace(monotonic=lambda: clock[0], time=time.time))
     watch = Watch(1, "e_step")
     watch.ready("refine a.1", "10.0.0.1", "a", "refine")
     watch.began("refine a.1", 0)
-    time.sleep(0.005)
+    clock[0] += 0.005
     watch.ended("refine a.1", 0, tokens=5)
     watch.began("refine a.1", 1)
     watch.look({"a"})
-    time.sleep(0.1)
+    clock[0] += 0.1
     (warning,) = watch.look({"a"})
     assert isinstance(warning, Warned) and "refine a.1 on 10.0.0.1 has had chunk 1" in warning.message
     assert watch.look({"a"}) == []

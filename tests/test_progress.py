@@ -138,9 +138,9 @@ def test_a_hundred_megabytes_of_log_cost_what_a_small_one_costs(tmp_path):
         file.truncate(200_000_000)
         file.seek(0, 2)
         file.write(b"\n" + b"".join(b"line %d\n" % n for n in range(1000)))
-    started = time.perf_counter()
+    started = time.process_time()
     found = logs.tail(path, 30)
-    assert time.perf_counter() - started < 0.2
+    assert time.process_time() - started < 0.2
     assert found.lines[-1] == "line 999" and len(found.lines) == 30 and not found.whole
     assert logs.search(path, "LINE 99", 5).matches == 11
 

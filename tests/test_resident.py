@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -36,7 +37,8 @@ MINILM = "all-MiniLM-L6-v2"
 def end(place: Place) -> None:
     """End a place's process and wait until its lock is free."""
     while process_id := place.process_id():
-        os.kill(process_id, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(process_id, signal.SIGKILL)
         time.sleep(0.02)
 
 
@@ -210,11 +212,12 @@ def test_a_slow_text_grows_before_it_is_whole(store, monkeypatch):
 
 
 def test_room_counts_weights_not_yet_loaded_and_names_who_is_at_work(store, scripted_run, monkeypatch):
+    now = machine.look(store.home)
+    monkeypatch.setattr(machine, "look", lambda home: replace(now, memory_available=2**40))
     enough = resident.room(store, scripted_run, [0, 1])
     assert enough.suffices and not enough.unknown and enough.at_work == ()
     list(resident.chain(store, scripted_run, 1, PROMPT))
     assert resident.room(store, scripted_run, [0, 1]).needed < enough.needed  # the process is there already
-    now = machine.look(store.home)
     monkeypatch.setattr(machine, "look", lambda home: replace(now, memory_available=-1))
     folder = store.run(scripted_run)
     with folder.driving():

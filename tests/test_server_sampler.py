@@ -143,7 +143,7 @@ def test_retry_after_holds_every_request_back():
     with serving(misbehave(fail(429, "slow", retry_after="0.6"))) as (script, url):
         made = sampler(url, concurrency=1).sample(asked(3, 1), WARM)
     assert [g.text for g in made] == expected(asked(3, 1))
-    assert 0.6 <= script.times[1] - script.times[0] < 2.0
+    assert 0.6 <= script.times[1] - script.times[0] < 10.0
 
 
 def test_a_rate_limit_without_end_interrupts_after_the_patience():
@@ -161,11 +161,11 @@ def test_retry_after_may_be_a_date():
 
 def test_a_slow_answer_is_cut_off_and_tried_again():
     def script(body, n):
-        time.sleep(1.0 if n == 0 else 0.0)
+        time.sleep(4.0 if n == 0 else 0.0)
         return said(body)
 
     with serving(script) as (server, url):
-        made = sampler(url, timeout=0.3).sample(asked(1, 1), WARM)
+        made = sampler(url, timeout=1.5).sample(asked(1, 1), WARM)
     assert made[0].text == "PROMPT 0 0" and len(server.bodies) == 2
 
 

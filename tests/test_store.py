@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from threading import Thread
 
 import pytest
 
@@ -120,9 +120,40 @@ def test_a_busy_database_is_told_and_a_killed_holder_frees_it(store):
     impatient = Database(store.database.path, lock_seconds=0.2)
     with pytest.raises(Interrupted, match="busy"):
         impatient.query("select 1")
-    os.kill(holder.pid, signal.SIGKILL)
-    assert impatient.query("select 1 one") == [{"one": 1}]
+    holder.kill()
     holder.wait()
+    assert impatient.query("select 1 one") == [{"one": 1}]
+
+
+READ_ON = """
+import sys
+from lpd_core.store.database import Database
+database = Database(sys.argv[1])
+while True:
+    with database.read():
+        print("read", flush=True)
+        sum(range(200_000))
+"""
+
+
+def test_readers_without_a_pause_keep_no_writer_out_and_the_lock_file_does_not_grow(store):
+    store.database.query("select 1")
+    path = store.database.path
+    readers = [
+        subprocess.Popen([sys.executable, "-c", READ_ON, path], stdout=subprocess.PIPE, cwd=PROJECT)
+        for _ in range(4)
+    ]
+    try:
+        for reader in readers:
+            reader.stdout.readline()
+            Thread(target=reader.stdout.read, daemon=True).start()
+        hammer(path, 0, 20)
+    finally:
+        for reader in readers:
+            reader.kill()
+            reader.wait()
+    assert store.database.query("select count(*) n from metrics")[0]["n"] == 20
+    assert path.with_name(path.name + ".lock").stat().st_size < 20
 
 
 def test_a_dead_driver_is_seen_as_interrupted_even_as_a_zombie(store):
@@ -141,9 +172,21 @@ def test_a_dead_driver_is_seen_as_interrupted_even_as_a_zombie(store):
     with pytest.raises(UserError, match="already being driven"), folder.driving():
         pass
     os.kill(driver.pid, signal.SIGKILL)
-    time.sleep(0.2)
+    os.waitid(os.P_PID, driver.pid, os.WEXITED | os.WNOWAIT)  # dead, and still a zombie
     assert folder.state().status == "interrupted"
     driver.wait()
+
+
+def test_a_driver_that_ends_while_it_is_looked_at_has_not_died(store, monkeypatch):
+    folder = make_run(store)
+    folder.write_state(RunState("running", 1, "e_step"))
+
+    def ends(self):
+        self.write_state(RunState("finished", 1, "evaluate"))
+        return False
+
+    monkeypatch.setattr(RunFolder, "is_driven", ends)
+    assert folder.state().status == "finished"
 
 
 def test_a_torn_event_line_is_passed_over(store):
@@ -161,8 +204,6 @@ def test_a_torn_event_line_is_passed_over(store):
 
 
 def test_two_who_look_do_not_take_each_other_for_a_driver(store):
-    from threading import Thread
-
     folder = make_run(store)
     seen = []
     lookers = [Thread(target=lambda: seen.extend(folder.is_driven() for _ in range(300))) for _ in range(4)]

@@ -71,6 +71,11 @@ def fetch(source: HubSource, cache: Path) -> Fetched:
     return Fetched(pinned, path, license)
 
 
+def is_offline() -> bool:
+    """Whether the environment forbids asking the hub, as `huggingface_hub` reads it, but now and not at its import."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+
+
 def _file(source: HubSource, cache: Path) -> Path:
     return cache / "hub" / f"{hashlib.sha256(str(source).encode()).hexdigest()[:24]}.parquet"
 
@@ -79,7 +84,7 @@ def _resolve(source: HubSource) -> tuple[HubSource, str | None]:
     """The source with the commit that its revision means now, and the licence of its card."""
     from huggingface_hub import HfApi
 
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+    if is_offline():
         raise DataError(f"{source} cannot be fetched: HF_HUB_OFFLINE is set; unset it, or import a file")
     try:
         info = HfApi().dataset_info(source.repository, revision=source.revision, timeout=30)

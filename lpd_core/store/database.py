@@ -1,7 +1,8 @@
 """The DuckDB file, opened for one unit of work under an advisory lock and closed again.
 
 DuckDB lets one process write or many read, never both, so nobody keeps a connection: `Database.read` takes the
-sidecar lock shared, `Database.write` exclusive; the kernel releases it even on kill -9. Every value is a
+sidecar lock shared, `Database.write` exclusive; the kernel releases it even on kill -9. A second lock makes them take
+turns. Every value is a
 bound parameter; bulk rows come from Arrow. https://duckdb.org/docs/current/connect/concurrency
 """
 
@@ -14,7 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from lpd_core.errors import Interrupted, UserError
 from lpd_core.store.run_folder import storage
@@ -41,6 +42,7 @@ class Database:
         self.path = Path(path)
         self.lock_seconds = lock_seconds
         self._lock_path = self.path.with_name(self.path.name + ".lock")
+        self._turn_path = self.path.with_name(self.path.name + ".turn")
         self._migrated = False
         self._open = threading.local()
 
@@ -152,17 +154,22 @@ class Database:
     @contextmanager
     def _locked(self, kind: int) -> Iterator[None]:
         with storage(f"lock the database {self.path}"):
-            lock = open(self._lock_path, "a+", encoding="ascii")
+            turn, lock = _opened(self._turn_path), _opened(self._lock_path)
+        give_up = time.monotonic() + self.lock_seconds
         with lock:
-            self._wait_for(lock, kind)
+            with turn:  # who waits to write holds it, so that readers cannot keep a writer out for ever
+                self._wait_for(turn, fcntl.LOCK_EX, give_up)
+                self._wait_for(lock, kind, give_up)
+            # For people only; with several readers the last one stands here.
+            os.pwrite(lock.fileno(), f"{os.getpid():<12}".encode(), 0)
+            os.ftruncate(lock.fileno(), 12)
             yield
 
-    def _wait_for(self, lock, kind: int) -> None:
-        give_up = time.monotonic() + self.lock_seconds
+    def _wait_for(self, lock: IO, kind: int, give_up: float) -> None:
         while True:
             try:
                 fcntl.flock(lock, kind | fcntl.LOCK_NB)
-                break
+                return
             except BlockingIOError:
                 if time.monotonic() > give_up:
                     raise DatabaseBusy(
@@ -170,14 +177,17 @@ class Database:
                         f"PID {self._holder()} was the last to take its lock; try again"
                     ) from None
                 time.sleep(0.01)
-        # For people only; with several readers the last one stands here.
-        os.pwrite(lock.fileno(), f"{os.getpid():<12}".encode(), 0)
 
     def _holder(self) -> str:
         try:
             return self._lock_path.read_text(encoding="ascii").strip() or "unknown"
         except OSError:
             return "unknown"
+
+
+def _opened(path: Path) -> IO:
+    # Not to append: Linux adds what is written at a place of such a file to its end.
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
 
 
 DAMAGE = (

@@ -102,11 +102,10 @@ class RunFolder:
 
     def state(self) -> RunState:
         """The last written state, as `interrupted` if it claims to run while nobody holds the lock."""
-        try:
-            state = RunState(**json.loads((self.root / "state.json").read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            state = RunState(status="interrupted", error="the state file is missing or damaged")
+        state = self._written_state()
         if state.status == "running" and not self.is_driven():
+            if self._written_state() != state:  # its last, written just before it let go of the lock
+                return self.state()
             return replace(state, status="interrupted", error=state.error or "the driver died without a word")
         # The distance either way: a clock set back must not let a dead start look young for hours.
         overdue = state.pid and abs(time.time() - state.heartbeat) > START_SECONDS
@@ -114,6 +113,12 @@ class RunFolder:
             told = "the driver did not start; see logs/driver.log"
             return replace(state, status="interrupted", error=told)
         return state
+
+    def _written_state(self) -> RunState:
+        try:
+            return RunState(**json.loads((self.root / "state.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return RunState(status="interrupted", error="the state file is missing or damaged")
 
     def write_state(self, state: RunState) -> None:
         """Replace the state atomically, stamping the heartbeat."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -67,7 +67,8 @@ def serve(count: int, cpus: int) -> None:
             continue
         raylet = psutil.Process(next(iter(victim.all_processes["raylet"])).process.pid)
         for each in [raylet, *raylet.children(recursive=True)]:
-            each.kill()
+            with suppress(psutil.NoSuchProcess):  # the raylet's own end takes its children along
+                each.kill()
         nodes.remove_node(victim, allow_graceful=False)
         print(f"killed {victim.node_id}", flush=True)
     nodes.shutdown()

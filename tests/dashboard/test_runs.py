@@ -249,9 +249,9 @@ def test_a_log_is_searched_and_a_huge_one_costs_little(copied):
     app.selectbox(key=f"runs.log.{folder.run_id}").select("driver.log").run()
     app.text_input(key=f"runs.search.{folder.run_id}").set_value("NEEDLE").run()
     assert app.code[-1].value == "needle 1\nneedle 2"
-    started = time.perf_counter()
+    started = time.process_time()
     app.run()
-    assert time.perf_counter() - started < 2.0
+    assert time.process_time() - started < 2.0
 
 
 def test_events_of_a_hundred_megabytes_are_read_a_little_at_a_time(copied):
@@ -264,7 +264,7 @@ def test_events_of_a_hundred_megabytes_are_read_a_little_at_a_time(copied):
         for _ in range(100):
             file.write(line * (1_000_000 // len(line)))
     open_page("runs")
-    started = time.perf_counter()
+    started = time.process_time()
     app = open_page("runs")
-    assert time.perf_counter() - started < 6.0  # without the cap: half a minute
+    assert time.process_time() - started < 6.0  # without the cap: half a minute
     assert any("Reading its events" in caption.value for caption in app.caption)

@@ -24,6 +24,7 @@ class Studio:
     def __init__(self, server, browser):
         self.server = server
         self.tab = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
+        self.tab.set_default_timeout(120_000)
         self.crashes: list[str] = []
         self.tab.on("pageerror", lambda error: self.crashes.append(str(error)))
 
@@ -72,6 +73,13 @@ class Studio:
         cell.first.wait_for(state="attached")
         return cell.all_text_contents()
 
+    def expect_cells(self, *words: str) -> None:
+        """Wait until the first table says all of it."""
+        give_up = time.monotonic() + 60
+        while not all(each in (told := " ".join(self.cells())) for each in words):
+            assert time.monotonic() < give_up, told
+            self.tab.wait_for_timeout(200)
+
     def figure(self, name: str) -> str:
         """The value of a figure of the page's head, for instance `15 → 14`."""
         words = self.main.inner_text()
@@ -99,7 +107,7 @@ def launch(studio: Studio) -> None:
     studio.main.get_by_text("Data", exact=True).click()
     studio.settled()
     fill(studio, "Heldout limit", "40")
-    studio.main.get_by_role("button", name="Start the run").wait_for()
+    studio.main.get_by_role("button", name="Start the run").wait_for(timeout=SLOW)
     studio.click("Start the run")
     studio.expect(RUN)
 
@@ -182,9 +190,7 @@ def edit(studio: Studio) -> None:
     studio.settled()
     studio.click("Rename")
     studio.choose("History")
-    told = " ".join(studio.cells())
-    for words in ("says nothing new", "merge", "prune", "rename"):
-        assert words in told, told
+    studio.expect_cells("says nothing new", "merge", "prune", "rename")
 
 
 def test_from_an_empty_installation_to_an_exported_constitution(server, browser, tmp_path):
@@ -215,7 +221,7 @@ def test_from_an_empty_installation_to_an_exported_constitution(server, browser,
     open_a_trajectory_elsewhere(studio, browser)
     studio.go("compare", run=RUN)
     studio.expect("Measured")
-    assert studio.main.locator(".js-plotly-plot").count() >= 2
+    studio.main.locator(".js-plotly-plot").nth(1).wait_for()
     play(studio)
     export(studio, tmp_path)
     assert studio.crashes == []
@@ -236,8 +242,8 @@ def open_a_trajectory_elsewhere(studio: Studio, browser) -> None:
     """The address of a card opens the same card in another browser."""
     studio.go("trajectories", run=RUN, iteration=1)
     studio.tick(0)
+    studio.tab.wait_for_url("**prompt=**")
     address = studio.tab.url
-    assert "prompt=" in address
     other = Studio(studio.server, browser)
     other.tab.goto(address)
     other.settled()
@@ -257,6 +263,7 @@ def play(studio: Studio) -> None:
     studio.click("Generate")
     studio.expect("Which refined answer is better?", SLOW)
     assert studio.main.locator(".lpd-text, .lpd-diff").count() >= 4
+    studio.settled()  # the button that hears the key
     studio.tab.keyboard.press("1")
     studio.expect("Kept: A is better")
 

@@ -97,3 +97,30 @@ def test_the_stage_at_work_and_its_time_left_survive_a_clock_set_back():
     assert progress.latest.stage == "cluster"
     assert progress.latest.eta(900.0) == pytest.approx(3.0)
     assert progress.silent_for(1001.0 + 301) is not None
+
+
+@pytest.mark.parametrize(
+    "error", [None, ValueError("broken")], ids=["after the last stage", "after an error"]
+)
+def test_a_signal_between_the_loop_and_the_last_word_leaves_a_stopped_run(store, whole, monkeypatch, error):
+    settings, rows = whole
+    folder = jobs.create_run(store, parse_config(settings))
+
+    def end(*arguments):
+        if error:
+            raise error
+        return loop.Outcome("finished", 1, None)
+
+    def late():
+        os.kill(os.getpid(), signal.SIGTERM)
+        ignore()
+
+    ignore = driver._ignore_signals
+    with monkeypatch.context() as disturbed:
+        disturbed.setattr(driver, "_loop", end)
+        disturbed.setattr(driver, "_ignore_signals", late)
+        with pytest.raises(Stopped):
+            drive(store, folder.run_id, inline=True)
+    assert folder.state().status == "stopped"
+    drive(store, folder.run_id, inline=True)
+    assert compare(rows, snapshot(store.home)) == []
