@@ -209,7 +209,8 @@ class Execution:
             ended = signal.Signals(-code).name
             hint = "; the machine may have run out of memory" if ended == "SIGKILL" else ""
             return Interrupted(f"stage {name} of iteration {iteration} was ended by {ended}{hint}; see {log}")
-        last = told[-1].removeprefix("error: ") if told else (lines[-1] if lines else "no output")
+        said = [line for line in lines if line.strip()]
+        last = told[-1].removeprefix("error: ") if told else (said[-1] if said else "no output")
         return StageFailed(f"stage {name} of iteration {iteration} failed: {last}; see {log}")
 
     def _log(self, name: str, iteration: int, index: int):

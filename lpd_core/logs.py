@@ -77,7 +77,7 @@ REMEDIES: tuple[tuple[str, str], ...] = (
         "m_step.lora_rank or m_step.gradient_checkpointing; if something else held the memory, end it and resume.",
     ),
     (
-        r"sigkill|out of memory|cannot allocate memory|memoryerror|failed to map segment|bad_alloc",
+        r"sigkill|out of memory|cannot allocate memory|memoryerror|failed to map segment|bad_alloc|memory allocation failed",
         "The machine's memory probably ran out. Close what else is running and resume; if it happens again, clone "
         "the run with fewer sampler.workers or a smaller sampler.token_budget.",
     ),

@@ -5,7 +5,10 @@ import sys
 
 import pytest
 
+from lpd_core import execution, jobs
 from lpd_core.cli import main
+from lpd_core.config import parse_config
+from lpd_core.driver import drive
 from lpd_core.errors import Interrupted, StageFailed, UserError, boundary
 from lpd_core.store import RunState
 
@@ -41,6 +44,18 @@ def test_any_other_failure_is_the_stages_own():
         boundary(StageFailed, "train it"),
     ):
         raise RuntimeError("shapes")
+
+
+def test_a_process_that_dies_before_its_first_word_is_told_by_the_last_line_that_says_something(
+    store, scripted_settings, tmp_path, monkeypatch
+):
+    interpreter = tmp_path / "python"
+    interpreter.write_text("#!/bin/sh\necho Fatal: no memory\necho\nexit 1\n")
+    interpreter.chmod(0o755)
+    monkeypatch.setattr(execution, "stage_python", lambda config, name: str(interpreter))
+    run = jobs.create_run(store, parse_config(scripted_settings)).run_id
+    with pytest.raises(StageFailed, match="stage evaluate of iteration 0 failed: Fatal: no memory; see /"):
+        drive(store, run)
 
 
 def run(monkeypatch, capsys, *words: str) -> tuple[int, str]:

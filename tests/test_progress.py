@@ -161,6 +161,7 @@ def test_a_log_is_readable_text(tmp_path):
             (),
             "workers",
         ),
+        ("stage e_step failed", ("ImportError: x.so: failed to map segment from shared object",), "workers"),
         ("stage m_step failed", ("torch.OutOfMemoryError: CUDA out of memory.",), "micro_batch"),
         ("iteration 1 has no training rows: no candidate gained", (), "e_step.margin"),
         ("the driver died without a word", (), "killed from outside"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-import signal
 import time
 from contextlib import suppress
 
@@ -23,17 +22,23 @@ def at_work(stage, folder) -> bool:
     return False
 
 
-def stage_of(folder):
-    """The process of the stage at work."""
-    give_up = time.monotonic() + 60
-    while time.monotonic() < give_up:
+def disturb_stages(folder, disturb) -> None:
+    """Do something to each stage at work until the run has settled: one may be through before it feels it."""
+    give_up = time.monotonic() + 120
+    while folder.state().status in ("queued", "running"):
+        assert time.monotonic() < give_up, folder.state()
         with suppress(psutil.NoSuchProcess):
             driver = folder.driver_pid()
             for child in psutil.Process(driver).children() if driver else []:
                 if at_work(child, folder):
-                    return child
+                    disturb(child)
         time.sleep(0.01)
-    raise AssertionError(f"no stage has come: {folder.state()}")
+
+
+def starve(stage) -> None:
+    """It gets no memory beyond what it has."""
+    if stage.rlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
+        stage.rlimit(resource.RLIMIT_AS, (stage.memory_info().vms, resource.RLIM_INFINITY))
 
 
 def test_a_stage_without_memory_names_it_and_a_resume_ends_with_the_same_rows(tmp_path, scripted_settings):
@@ -45,15 +50,14 @@ def test_a_stage_without_memory_names_it_and_a_resume_ends_with_the_same_rows(tm
     assert call(home, "run", "--config", str(config), "--detach").returncode == 0
     folder = run_folder(home)
 
-    stage = stage_of(folder)
-    stage.rlimit(resource.RLIMIT_AS, (stage.memory_info().vms, resource.RLIM_INFINITY))
+    disturb_stages(folder, starve)
     assert wait_until_settled(home, folder) in ("failed", "interrupted")
     state = folder.state()
     log = folder.logs / f"{state.iteration:03d}-{state.stage}.log"
     assert "memory" in remedy(state.error, tuple(log.read_text().splitlines()))
     resume(home)
 
-    stage_of(folder).send_signal(signal.SIGKILL)
+    disturb_stages(folder, psutil.Process.kill)
     assert wait_until_settled(home, folder) == "interrupted"
     assert "was ended by SIGKILL; the machine may have run out of memory; see " in folder.state().error
     assert "memory" in remedy(folder.state().error)
