@@ -38,20 +38,27 @@ def repair(store: Store) -> Repaired:
     """Make the database anew from data sets, kept rows and segments; the old file is moved aside, not deleted.
 
     Damaged segments and checkpoints are moved into the run's `damaged/` folder and their stages opened again, so
-    that a resume redoes exactly those. Raises `UserError` while a run is being driven."""
-    driven = [run for run in store.run_ids() if store.run(run).is_driven()]
-    if driven:
-        raise UserError(f"{', '.join(driven)} is running; stop it first: a repair needs the home for itself")
+    that a resume redoes exactly those. Others who want the database meanwhile are told that it is busy. Raises
+    `UserError` while a run is being driven."""
+    with storage(f"make the folder {store.home}"):
+        store.home.mkdir(parents=True, exist_ok=True)
+    with store.database.alone():
+        driven = [run for run in store.run_ids() if store.run(run).is_driven()]
+        if driven:
+            raise UserError(
+                f"{', '.join(driven)} is running; stop it first: a repair needs the home for itself"
+            )
+        return _made_anew(store)
+
+
+def _made_anew(store: Store) -> Repaired:
     _mirror_all(store)
     done = Repaired()
     for path in (*store.home.glob("datasets/*/*.parquet"), *store.home.glob("runs/*/kept/*.parquet")):
         _set_aside_torn_mirror(path, done)
     for root in sorted(store.runs.glob("[!.]*/")):
         _write_settings_anew(RunFolder(root), done)
-    with storage(f"make the folder {store.home}"):
-        store.home.mkdir(parents=True, exist_ok=True)
-    with store.database.alone():
-        done.moved = _move_aside(store)
+    done.moved = _move_aside(store)
     store.database.create()
     for place in sorted((store.home / "datasets").glob("*/")):
         if mirror.ingest_mirror(store, place):
@@ -113,10 +120,11 @@ def _repair_run(store: Store, folder: RunFolder, done: Repaired) -> None:
         return
     _set_aside_damage(folder, done)
     done.segments += run_table.ingest(store, folder)
+    # The run's row comes last: killed before it, the next repair still takes the files' word and not the database's.
+    mirror.ingest_mirror(store, folder.root / "kept")
     if not (folder.root / "kept" / "runs.parquet").is_file():
         manifest = folder.manifest() or {"config_digest": config_digest(config)}
         run_table.add_run(store, folder.run_id, config, manifest)
-    mirror.ingest_mirror(store, folder.root / "kept")
     if folder.state().status == "interrupted":
         run_table.set_status(store, folder.run_id, "interrupted", folder.state().error)
     mirror.keep_run(store, folder.run_id)

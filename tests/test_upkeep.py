@@ -15,8 +15,9 @@ from lpd_core import backups, gate, housekeeping, jobs, upkeep
 from lpd_core.corpus import read_corpus
 from lpd_core.driver import drive
 from lpd_core.errors import UserError
-from lpd_core.store import Store, constitutions, corpora
+from lpd_core.store import Database, Store, constitutions, corpora
 from lpd_core.store import runs as run_table
+from lpd_core.store.database import DatabaseBusy
 from tests.faults.kills import compare, snapshot
 
 
@@ -91,6 +92,44 @@ def test_a_lost_segment_is_named_and_done_again(store, edited, how):
 def test_a_repair_waits_for_nobody_and_refuses_a_run_at_work(store, edited):
     with edited.driving(), pytest.raises(UserError, match="stop it first"):
         upkeep.repair(store)
+
+
+def test_a_repair_killed_when_it_has_made_a_runs_row_anew_loses_no_edit(store, edited, monkeypatch):
+    before = snapshot(store.home)
+    (edited.root / "kept" / "runs.parquet").unlink()
+    store.database.path.write_bytes(b"damaged")
+    add_run = upkeep.run_table.add_run
+
+    def killed(*arguments):
+        add_run(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as disturbed, pytest.raises(KeyboardInterrupt):
+        disturbed.setattr(upkeep.run_table, "add_run", killed)
+        upkeep.repair(store)
+    upkeep.repair(Store(store.home))
+    assert [line for line in compare(before, snapshot(store.home)) if not line.startswith("runs:")] == []
+
+
+def test_nobody_writes_while_a_repair_makes_the_database_anew(store, edited, monkeypatch):
+    refused = []
+
+    def disturbed(repair_run):
+        def repair(*arguments):
+            with pytest.raises(DatabaseBusy):
+                Database(store.database.path, lock_seconds=0.1).execute("delete from runs")
+            refused.append(1)
+            return repair_run(*arguments)
+
+        return repair
+
+    for name in ("_mirror_all", "_move_aside", "_repair_run"):
+        monkeypatch.setattr(upkeep, name, disturbed(getattr(upkeep, name)))
+    before = snapshot(store.home)
+    upkeep.repair(store)
+    assert len(refused) == 3
+    assert compare(before, snapshot(store.home)) == []
+    Database(store.database.path).execute("delete from runs")
 
 
 def test_a_backup_restored_elsewhere_holds_the_same_rows(store, edited, tmp_path):

@@ -84,9 +84,14 @@ class Database:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Nobody reads or writes the file within the block, so it may be moved away."""
+        """Nobody but this thread, through this object, reads or writes the file within the block, so it may be moved
+        away and made anew."""
         with self._locked(fcntl.LOCK_EX):
-            yield
+            self._open.alone = True
+            try:
+                yield
+            finally:
+                self._open.alone = False
 
     def create(self) -> None:
         """Make the file and its tables, also where others were before it."""
@@ -153,6 +158,9 @@ class Database:
 
     @contextmanager
     def _locked(self, kind: int) -> Iterator[None]:
+        if getattr(self._open, "alone", False):
+            yield
+            return
         with storage(f"lock the database {self.path}"):
             turn, lock = _opened(self._turn_path), _opened(self._lock_path)
         give_up = time.monotonic() + self.lock_seconds
