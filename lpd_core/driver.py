@@ -20,7 +20,7 @@ from lpd_core.errors import Interrupted, LpdError, UserError
 from lpd_core.events import StatusChanged
 from lpd_core.execution import execution_of
 from lpd_core.loop import Outcome, run_em
-from lpd_core.store import RunFolder, RunState, Store, constitutions, mirror
+from lpd_core.store import RunFolder, RunState, Store, constitutions, corpora, mirror
 from lpd_core.store import runs as run_table
 
 HEARTBEAT_SECONDS = 2.0
@@ -127,6 +127,10 @@ def _begin(store: Store, folder: RunFolder) -> None:
     folder.emit(StatusChanged("running", state.iteration, state.stage))
     run_table.ingest(store, folder)
     run_table.require(store, folder)
+    mirror.keep_run(store, folder.run_id)
+    for dataset in corpora.datasets_of_run(store, folder.run_id, folder.config().iterations):
+        if not mirror.has_dataset(store, dataset["dataset_id"]):
+            mirror.keep_dataset(store, dataset["dataset_id"])
     run_table.set_status(store, folder.run_id, "running")
 
 

@@ -12,7 +12,7 @@ from lpd_core import jobs
 from lpd_core.config import override, parse_config
 from lpd_core.errors import UserError
 from lpd_core.queue import Queue
-from lpd_core.store import RunFolder, Store, mirror
+from lpd_core.store import RunFolder, Store, corpora, mirror
 from lpd_core.store import runs as run_table
 from lpd_core.store.run_folder import storage
 
@@ -67,12 +67,23 @@ def delete_run(store: Store, run_id: str) -> int:
         raise UserError(f"run {folder.run_id} is running: stop it first")
     with folder.driving():  # so that nobody starts it meanwhile
         size = folder.size()
+        Queue(store).drop(folder.run_id)  # a later run may get the same id
         run_table.delete_rows(store, folder.run_id)
         doomed = folder.root.with_name(f".{folder.run_id}.deleted")
         with storage(f"delete the run folder {folder.root}"):
-            shutil.rmtree(doomed, ignore_errors=True)
+            if doomed.exists():
+                shutil.rmtree(doomed, ignore_errors=True)
             os.rename(folder.root, doomed)
             with suppress(FileNotFoundError):
                 shutil.rmtree(doomed)
-    Queue(store).drop_deleted()  # a later run may get the same id
     return size
+
+
+def delete_dataset(store: Store, dataset_id: str) -> int:
+    """Delete a data set that no run uses, nor one that is just being made; returns the prompts deleted.
+
+    Raises `DataError` naming the runs that use it."""
+    with jobs.creating(store):
+        for run in store.run_ids():  # a creation that was killed had not told the database of its prompts
+            run_table.ingest(store, store.run(run))
+        return corpora.delete_dataset(store, dataset_id)

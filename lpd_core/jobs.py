@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from lpd_core.config import PROJECT, RunConfig, config_digest, resolve_path
 from lpd_core.errors import Interrupted, UserError
 from lpd_core.prompts import template_texts
 from lpd_core.scoring_config import ScoringConfig
-from lpd_core.store import RunFolder, RunState, Store, mirror
+from lpd_core.store import RunFolder, RunState, Store, constitutions, mirror, votes
 from lpd_core.store import runs as run_table
 from lpd_core.store.locks import acquire
 from lpd_core.store.run_folder import storage
@@ -49,37 +50,54 @@ def create_run(store: Store, config: RunConfig) -> RunFolder:
     imported for it stay."""
     config = with_absolute_paths(config)
     assignment = assign_prompts(store, config)
-    with _creating(store):
+    with creating(store):
+        _require_datasets(store, assignment)
         return _write_run(store, config, assignment)
 
 
 @contextmanager
-def _creating(store: Store) -> Iterator[None]:
-    """One at a time: two servers on a home could find the same id free."""
+def creating(store: Store) -> Iterator[None]:
+    """Where runs come into being and data sets go, one at a time: two servers on a home could find the same id free.
+    What a kill left of a creation or a deletion is swept."""
     with storage(f"lock {store.home}"):
         lock = open(store.home / "create.lock", "a+", encoding="ascii")
     with lock:
         if not acquire(lock, seconds=60):
             raise Interrupted(f"another process has been creating a run in {store.home} for 60 s; try again")
+        for left in (*store.runs.glob(".*"), *store.home.glob(".deleted-*")):
+            shutil.rmtree(left, ignore_errors=True)
         yield
+
+
+def _require_datasets(store: Store, assignment: Assignment) -> None:
+    examples = chain(*assignment.mined, *assignment.heldout.values())
+    lost = {example.dataset_id for example in examples} - {
+        row["dataset_id"] for row in store.database.query("select dataset_id from datasets")
+    }
+    if lost:
+        raise UserError(
+            f"{', '.join(sorted(lost))} was deleted while the run was made; import it again, or leave it out"
+        )
 
 
 def _write_run(store: Store, config: RunConfig, assignment: Assignment) -> RunFolder:
     run_id = _new_id(store, config.name)
-    draft = RunFolder(store.runs / f".{run_id}.{os.getpid()}")
+    draft, folder = RunFolder(store.runs / f".{run_id}.{os.getpid()}"), RunFolder(store.runs / run_id)
     try:
+        # Rows of a run whose folder is gone, which somebody removed by hand perhaps, must not become this one's.
+        run_table.delete_rows(store, run_id)
         draft.create(config, manifest_of(config) | _prompt_counts(assignment))
         draft.keep_prompts(template_texts(config.prompts))
         draft.write_segment(0, "assign", 0, {"assignments": _assignment_rows(run_id, assignment)})
-        folder = RunFolder(store.runs / run_id)
         run_table.add_run(store, run_id, config, draft.manifest())
         with storage(f"create the run folder {folder.root}"):
             os.rename(draft.root, folder.root)
+        run_table.ingest(store, folder)
+        mirror.keep_run(store, run_id)
     except BaseException:
-        shutil.rmtree(draft.root, ignore_errors=True)
+        for made in (draft, folder):
+            shutil.rmtree(made.root, ignore_errors=True)
         raise
-    run_table.ingest(store, folder)
-    mirror.keep_run(store, run_id)
     return folder
 
 
@@ -154,7 +172,7 @@ def _assignment_rows(run_id: str, assignment: Assignment) -> list[dict[str, Any]
 
 def _new_id(store: Store, name: str) -> str:
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "run"
-    taken = set(store.run_ids())
+    taken = {*store.run_ids(), *votes.systems_elsewhere(store)}
     number = 1
     while f"{slug}-{number}" in taken or (store.runs / f"{slug}-{number}").exists():
         number += 1
@@ -222,7 +240,11 @@ def _where(folder: RunFolder) -> tuple[int, str]:
 
 def resume(store: Store, run_id: str) -> int:
     """Go on with a run that was stopped, interrupted or failed. Raises `UserError` where there is nothing to do."""
-    state = store.run(run_id).state()
+    folder = store.run(run_id)
+    state = folder.state()
+    if is_approved(store, folder):  # whoever approved it was killed before it was released
+        release(store, folder)
+        state = folder.state()
     if state.status == "finished":
         raise UserError(f"run {run_id} has finished; start another with `run`")
     if state.status == "awaiting_review":
@@ -273,8 +295,17 @@ def _lives(process_id: int) -> bool:
         return Path(f"/proc/{process_id}").exists()
 
 
+def is_approved(store: Store, folder: RunFolder) -> bool:
+    """Whether a run waits for a review that it has had."""
+    state = folder.state()
+    waits = state.status == "awaiting_review"
+    return waits and constitutions.approved_version(store, folder.run_id, state.iteration) is not None
+
+
 def release(store: Store, folder: RunFolder) -> None:
-    """Take a run out of its review: it is queued again, for `resume`."""
+    """Take a run out of its review: it is queued again, for `resume`. Nothing where somebody did so before."""
+    if folder.state().status != "awaiting_review":
+        return
     iteration, stage = _where(folder)
     folder.write_state(RunState("queued", iteration, stage))
     run_table.set_status(store, folder.run_id, "queued")

@@ -64,6 +64,8 @@ class Queue:
 
         Raises `UserError` for a run that is at work, has finished, waits for a review or is in the queue."""
         folder = self.store.run(run_id)
+        if jobs.is_approved(self.store, folder):
+            jobs.release(self.store, folder)
         status = folder.state().status
         if folder.is_driven():
             raise UserError(f"run {folder.run_id} is running already")
@@ -110,12 +112,16 @@ class Queue:
             gone = self._waiting(state, run_id)
             self._write(replace(state, waiting=tuple(run for run in state.waiting if run != gone)))
 
-    def drop_deleted(self) -> None:
-        """Forget the runs that are no longer there."""
+    def drop(self, run_id: str) -> None:
+        """Forget a run that is about to be deleted, and those that are no longer there."""
         with self._editing():
             told = self._told()
-            if told and told != (state := self.read()):
-                self._write(state)
+            state = self.read()
+            waiting = tuple(run for run in state.waiting if run != run_id)
+            current = "" if state.current == run_id else state.current
+            left = replace(state, waiting=waiting, current=current, halted=state.halted if waiting else "")
+            if told and told != left:
+                self._write(left)
 
     def _waiting(self, state: QueueState, run_id: str) -> str:
         if run_id == state.current:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from lpd_core import housekeeping
 from lpd_core.config import PROJECT
 from lpd_core.corpus import EVALUATION_FORMATS, SPLITS
 from lpd_core.errors import LpdError
@@ -201,7 +202,7 @@ def show_delete(dataset: dict[str, Any]) -> None:
         if st.button("Delete it", type="primary", key="data.delete.sure"):
             session.require_edit()
             try:
-                count = corpora.delete_dataset(reads.store(), dataset["dataset_id"])
+                count = housekeeping.delete_dataset(reads.store(), dataset["dataset_id"])
             except LpdError as problem:
                 st.error(plain(problem))
                 return

@@ -177,7 +177,7 @@ def show_main_action(run: str, state: RunState, place: int | None) -> None:
             jobs.stop, store, run, doing="Stopping; what is committed stays"
         ):
             st.rerun()
-    elif state.status == "awaiting_review":
+    elif state.status == "awaiting_review" and not jobs.is_approved(store, store.run(run)):
         st.page_link(
             "pages/constitution.py",
             label="Read and approve the constitution",

@@ -24,6 +24,7 @@ from lpd_core.corpus import (
 )
 from lpd_core.corpus.reading import shown
 from lpd_core.errors import CheckFailed, ConfigError, DataError, suggest
+from lpd_core.housekeeping import delete_dataset
 from lpd_core.store import Store, corpora
 
 app = typer.Typer(no_args_is_help=True, help="Import and look at data sets.")
@@ -259,7 +260,7 @@ def delete(
     """Delete a data set that no run uses."""
     store = Store()
     dataset = corpora.find_dataset(store, name)
-    count = corpora.delete_dataset(store, dataset)
+    count = delete_dataset(store, dataset)
     show({"dataset_id": dataset, "deleted": count}, json_, f"{dataset} with its {count} prompts is deleted")
 
 

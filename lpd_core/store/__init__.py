@@ -29,13 +29,15 @@ class Store:
         self.cache = self.home / "cache"
 
     def run_ids(self) -> list[str]:
-        """The runs that have a folder, oldest first."""
+        """The runs that have a folder, oldest first; hidden ones are on their way in or out."""
         if not self.runs.is_dir():
             return []
         # A link could lead anywhere, and a run's folder is written to and deleted.
         found = []
         for path in self.runs.iterdir():
-            if not path.is_symlink() and (path / "config.toml").is_file():
+            if path.name.startswith(".") or path.is_symlink():
+                continue
+            if (path / "config.toml").is_file():
                 with suppress(FileNotFoundError):  # deleted meanwhile
                     found.append(((path / "config.toml").stat().st_mtime, path.name))
         return [name for _, name in sorted(found)]

@@ -147,7 +147,7 @@ def append_edits(store: Store, run_id: str, iteration: int, new: Sequence[Edit])
                       unnest(?::text[]), unnest(?::text[])::timestamptz""",
             [run_id, iteration, *columns],
         )
-    mirror.keep_run(store, run_id, "constitution_edits")
+        mirror.keep_run(store, run_id, "constitution_edits", connection=connection)
 
 
 def _approved_number(connection, run_id: str, iteration: int) -> int | None:
@@ -199,7 +199,7 @@ def add_version(store: Store, row: Mapping[str, Any]) -> int:
             f"insert into constitution_versions ({', '.join(names)}) values ({', '.join('?' for _ in names)})",
             [number, *row.values()],
         )
-    mirror.keep_run(store, row["run_id"], "constitution_versions")
+        mirror.keep_run(store, row["run_id"], "constitution_versions", connection=connection)
     return number
 
 
@@ -288,11 +288,12 @@ def set_alias(store: Store, run_id: str, alias: str, iteration: int, version: in
     """Point a name at a version: one that a person chose (see `check_alias`), or the run's own `best`."""
     if alias != "best":
         check_alias(alias)
-    store.database.execute(
-        "insert or replace into constitution_aliases values (?, ?, ?, ?, now())",
-        [run_id, alias, iteration, version],
-    )
-    mirror.keep_run(store, run_id, "constitution_aliases")
+    with store.database.write() as connection:
+        connection.execute(
+            "insert or replace into constitution_aliases values (?, ?, ?, ?, now())",
+            [run_id, alias, iteration, version],
+        )
+        mirror.keep_run(store, run_id, "constitution_aliases", connection=connection)
 
 
 def aliases(store: Store, run_id: str) -> list[dict[str, Any]]:

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from lpd_core.store import Store
 
 
+USERS = """select distinct a.run_id from assignments a semi join
+    (select prompt_id from prompts where dataset_id = ?) p using (prompt_id) order by 1"""
+"""The runs that mine or measure prompts of a data set."""
+
+
 def add_corpus(store: Store, corpus: Corpus, source: str) -> bool:
     """Write a read corpus; False when this very data set is there already. All rows or none."""
     with store.database.write() as connection:
@@ -24,8 +29,8 @@ def add_corpus(store: Store, corpus: Corpus, source: str) -> bool:
         ).fetchone()
         if not known:
             _insert(connection, corpus, source)
-    if not known or not mirror.has_dataset(store, corpus.dataset_id):  # a kill in between left it without
-        mirror.keep_dataset(store, corpus.dataset_id)
+        if not known or not mirror.has_dataset(store, corpus.dataset_id):
+            mirror.keep_dataset(store, corpus.dataset_id, connection)
     return not known
 
 
@@ -83,12 +88,7 @@ def list_datasets(store: Store) -> list[dict[str, Any]]:
 
 def runs_using(store: Store, dataset_id: str) -> list[str]:
     """The ids of the runs that mine or measure prompts of a data set."""
-    rows = store.database.query(
-        """select distinct a.run_id from assignments a semi join
-               (select prompt_id from prompts where dataset_id = ?) p using (prompt_id) order by 1""",
-        [dataset_id],
-    )
-    return [row["run_id"] for row in rows]
+    return [row["run_id"] for row in store.database.query(USERS, [dataset_id])]
 
 
 def datasets_of_run(store: Store, run_id: str, iteration: int) -> list[dict[str, Any]]:
@@ -109,19 +109,19 @@ def delete_dataset(store: Store, dataset_id: str) -> int:
     """Take a data set and its prompts out; returns the prompts deleted. All or none.
 
     Raises `DataError` while a run uses it: that run's rows refer to its prompts."""
-    users = runs_using(store, dataset_id)
-    if users:
-        more = f" and {len(users) - 5} more" if len(users) > 5 else ""
-        raise DataError(
-            f"data set {dataset_id} is used by {', '.join(users[:5])}{more}; delete those runs first"
-        )
     with store.database.write() as connection:
+        users = [run for (run,) in connection.execute(USERS, [dataset_id]).fetchall()]
+        if users:
+            more = f" and {len(users) - 5} more" if len(users) > 5 else ""
+            raise DataError(
+                f"data set {dataset_id} is used by {', '.join(users[:5])}{more}; delete those runs first"
+            )
         count = connection.execute(
             "select count(*) from prompts where dataset_id = ?", [dataset_id]
         ).fetchone()[0]
         connection.execute("delete from prompts where dataset_id = ?", [dataset_id])
         connection.execute("delete from datasets where dataset_id = ?", [dataset_id])
-    mirror.forget_dataset(store, dataset_id)
+        mirror.forget_dataset(store, dataset_id)
     return count
 
 

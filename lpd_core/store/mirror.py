@@ -6,15 +6,16 @@ under `datasets/<id>/`, a run's own rows (edits, versions, aliases, iterations, 
 
 from __future__ import annotations
 
-import fcntl
 import json
+import os
 import shutil
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lpd_core.config import RunConfig, parse_config
 from lpd_core.errors import LpdError
-from lpd_core.store.run_folder import replacing, rows_of
+from lpd_core.store.run_folder import replacing, rows_of, storage
 
 if TYPE_CHECKING:
     from lpd_core.store import Store
@@ -31,33 +32,44 @@ RUN_TABLES = (
 """Tables with a run_id whose rows no segment holds; `segments` itself, to know when one went missing."""
 
 
-def kept_tables(store: Store) -> tuple[str, ...]:
-    """The mirrored tables of a run that this database has."""
-    rows = store.database.query("select table_name as name from information_schema.tables")
-    there = {row["name"] for row in rows}
-    return tuple(name for name in (*RUN_TABLES, "votes") if name in there)
-
-
-def keep_run(store: Store, run_id: str, *tables: str) -> None:
+def keep_run(store: Store, run_id: str, *tables: str, connection: Any = None) -> None:
     """Mirror a run's rows of some tables, or of all; nothing where the database does not hold the run: a new file in the
-    place of a lost one must not empty the mirror that it will be repaired from."""
+    place of a lost one must not empty the mirror that it will be repaired from.
+
+    With the connection of a transaction at work the mirror is written before that is committed: where it cannot be,
+    nothing was done, and a kill between the two leaves at most what nobody was told of."""
     folder = store.runs / run_id
-    known = store.database.query("select 1 from runs where run_id = ?", [run_id])
-    if not known or not folder.is_dir():
+    if not folder.is_dir():
         return
-    with open(folder / "kept.lock", "a+", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # who reads first must not write last
-        for table in tables or kept_tables(store):
+    with _reading(store, connection) as within:
+        if not within.execute("select 1 from runs where run_id = ?", [run_id]).fetchall():
+            return
+        for table in tables or _kept_tables(within):
             _copy(
-                store, f"select * from {table} where run_id = ?", run_id, folder / "kept" / f"{table}.parquet"
+                within,
+                f"select * from {table} where run_id = ?",
+                run_id,
+                folder / "kept" / f"{table}.parquet",
             )
 
 
-def keep_dataset(store: Store, dataset_id: str) -> None:
-    """Mirror a data set with its prompts."""
-    for table in ("prompts", "datasets"):
-        target = store.home / "datasets" / dataset_id / f"{table}.parquet"
-        _copy(store, f"select * from {table} where dataset_id = ?", dataset_id, target)
+def _kept_tables(connection: Any) -> tuple[str, ...]:
+    """The mirrored tables of a run that this database has."""
+    rows = connection.execute("select table_name from information_schema.tables").fetchall()
+    return tuple(name for name in (*RUN_TABLES, "votes") if (name,) in rows)
+
+
+def keep_dataset(store: Store, dataset_id: str, connection: Any = None) -> None:
+    """Mirror a data set with its prompts, within a transaction at work as `keep_run` does."""
+    with _reading(store, connection) as within:
+        for table in ("prompts", "datasets"):
+            target = store.home / "datasets" / dataset_id / f"{table}.parquet"
+            _copy(within, f"select * from {table} where dataset_id = ?", dataset_id, target)
+
+
+def _reading(store: Store, connection: Any) -> AbstractContextManager:
+    # The database's lock keeps writers out for the whole of it, so that who reads first does not write last.
+    return store.database.read() if connection is None else nullcontext(connection)
 
 
 def has_dataset(store: Store, dataset_id: str) -> bool:
@@ -67,19 +79,26 @@ def has_dataset(store: Store, dataset_id: str) -> bool:
 
 
 def forget_dataset(store: Store, dataset_id: str) -> None:
-    """Remove the mirror of a data set, so that no repair brings it back."""
-    shutil.rmtree(store.home / "datasets" / dataset_id, ignore_errors=True)
+    """Remove the mirror of a data set, so that no repair brings it back; whole or not at all."""
+    place = store.home / "datasets" / dataset_id
+    doomed = store.home / f".deleted-{dataset_id}"
+    if doomed.exists():
+        shutil.rmtree(doomed, ignore_errors=True)
+    if place.is_dir():
+        with storage(f"delete {place}"):
+            os.rename(place, doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
 
 
-def _copy(store: Store, sql: str, value: str, target: Path) -> None:
+def _copy(connection: Any, sql: str, value: str, target: Path) -> None:
     """Write a query's rows, whole or not at all."""
     import pyarrow.parquet
 
-    with store.database.read() as connection:
-        rows = connection.sql(sql, params=[value]).to_arrow_table()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(target) as temporary:
-        pyarrow.parquet.write_table(rows, temporary, compression="zstd")
+    rows = connection.sql(sql, params=[value]).to_arrow_table()
+    with storage(f"write {target}"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(target) as temporary:
+            pyarrow.parquet.write_table(rows, temporary, compression="zstd")
 
 
 def ingest_mirror(store: Store, folder: Path) -> int:

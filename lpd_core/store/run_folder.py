@@ -11,6 +11,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import shutil
 import socket
 import threading
@@ -29,6 +30,8 @@ from lpd_core.store.locks import acquire, is_held
 CONFIG_HEAD, CONFIG_END = "# The settings of this run, down to the line that says end.", "# end"
 START_SECONDS = 20.0
 """After this long, a driver that was started and drives nothing has failed to start."""
+LEFTOVER_SECONDS = 24 * 3600.0
+"""A temporary file that nobody has written to for this long is a killed writer's, on whatever host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +230,10 @@ class RunFolder:
         temporary = self.segments / f".{target.name}.{socket.gethostname()}.{os.getpid()}"
         with storage(f"write the segment {target.name}"):
             shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir(parents=True)
+            if not self.root.is_dir():  # its segments would make a folder that is no run
+                raise UserError(f"run {self.run_id} was deleted meanwhile; {target.name} is not kept")
+            self.segments.mkdir(exist_ok=True)
+            temporary.mkdir()
             for table, rows in tables.items():
                 if rows:
                     pyarrow.parquet.write_table(
@@ -315,8 +321,10 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place at the end of the block, or is removed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    """A temporary path beside `path` that takes its place at the end of the block, or is removed; those of writers
+    that were killed are removed, too."""
+    _remove_leftovers(path)
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}")
     try:
         with storage(f"write {path}"):
             yield temporary
@@ -327,6 +335,22 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def _remove_leftovers(path: Path) -> None:
+    """Remove temporary files of a target whose writers are dead: on this host by their PID, on others, which may share
+    the file system, by their age."""
+    import psutil
+
+    name = re.compile(rf"\.{re.escape(path.name)}\.((?P<host>.+)\.)?(?P<pid>\d{{1,7}})\.\d+")
+    with suppress(OSError), os.scandir(path.parent) as found:
+        for each, match in ((each, name.fullmatch(each.name)) for each in found):
+            if match is None or not each.is_file(follow_symlinks=False):
+                continue
+            dead = match["host"] == socket.gethostname() and not psutil.pid_exists(int(match["pid"]))
+            with suppress(FileNotFoundError):  # another writer was quicker
+                if dead or time.time() - each.stat().st_mtime > LEFTOVER_SECONDS:
+                    os.unlink(each)
+
+
 def sync(path: Path) -> None:
     """Have the disk hold a file's content, or a folder's names, before going on: a commit outlives a power cut."""
     handle = os.open(path, os.O_RDONLY)
@@ -334,6 +358,14 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sync_tree(root: Path) -> None:
+    """Have the disk hold every file and folder under `root`, and `root` itself."""
+    for folder, _, names in os.walk(root, topdown=False):
+        for name in names:
+            sync(Path(folder) / name)
+        sync(Path(folder))
 
 
 def write_json(path: Path, value: Any) -> None:

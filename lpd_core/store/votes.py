@@ -96,20 +96,28 @@ def record(store: Store, ballot: Ballot, voter: str, verdict: Verdict) -> str:
         raise UserError(f"a vote needs two different systems with the answers {' or '.join(ANSWERS)}")
     vote_id = uuid.uuid4().hex
     a, b = ballot.systems
-    store.database.execute(
-        """insert into votes (vote_id, run_id, voter, "at", prompt_id, prompt, iteration_a, answer_a, response_a,
+    statement = """insert into votes (vote_id, run_id, voter, "at", prompt_id, prompt, iteration_a, answer_a, response_a,
                iteration_b, answer_b, response_b, verdict, settings, run_a, run_b)
-           values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
-        [
+           values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+    values = [
             vote_id, ballot.run_id, voter, datetime.now(UTC), ballot.prompt_id,
             json.dumps([dict(message) for message in ballot.messages]),
             a.iteration, a.answer, ballot.responses[0],
             b.iteration, b.answer, ballot.responses[1], verdict, json.dumps(dict(ballot.settings)),
             a.run or None, b.run or None,
-        ],
-    )  # fmt: skip
-    mirror.keep_run(store, ballot.run_id, "votes")
+    ]  # fmt: skip
+    with store.database.write() as connection:
+        connection.execute(statement, values)
+        mirror.keep_run(store, ballot.run_id, "votes", connection=connection)
     return vote_id
+
+
+def systems_elsewhere(store: Store) -> set[str]:
+    """The ids of the runs whose answers stand in another run's votes, which outlive them."""
+    rows = store.database.query(
+        "select unnest([run_a, run_b]) as run from votes where run_a is not null or run_b is not null"
+    )
+    return {row["run"] for row in rows if row["run"]}
 
 
 def tallies(store: Store, run_id: str) -> list[Tally]:

@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from dashboard.conftest import open_page, words
-from lpd_core import jobs
+from lpd_core import gate, jobs
 from lpd_core.config import load_config
 from lpd_core.events import Measured, Progress, ReplicaSeen, StageStarted, StatusChanged, Warned
 from lpd_core.housekeeping import clone_run
@@ -98,6 +98,14 @@ def test_a_run_that_waits_for_review_links_to_its_constitution(looking):
     assert "awaiting review" in words(app)
     links = {link.proto.label for link in app.get("page_link")}
     assert "Read and approve the constitution" in links
+
+
+def test_a_run_approved_by_somebody_who_was_killed_then_has_a_way_on(copied):
+    store = Store(copied("waiting"))
+    folder = store.run("last")
+    gate.approve(store, folder, folder.state().iteration, "ann", "fine")
+    app = open_page("runs")
+    assert app.button(key="runs.resume").label == "Resume"
 
 
 def test_a_run_at_work_shows_its_bar_with_rates_and_time_left(copied):
