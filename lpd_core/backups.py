@@ -21,10 +21,12 @@ from typing import Any
 from lpd_core.errors import LpdError, UserError
 from lpd_core.model_files import check_model_folder
 from lpd_core.store import Store
-from lpd_core.store.database import FILES
-from lpd_core.store.run_folder import replacing, storage
+from lpd_core.store.database import FILES, REPAIRING, RESTORING
+from lpd_core.store.run_folder import replacing, storage, sync_names, sync_tree
 
 CONTENTS = "contents.json"
+BROUGHT = ("datasets", "queue.json", "runs")
+"""What a backup holds beside the database, in the order of a restore: no run is there before its data set."""
 LEFT_OUT = {"driver.lock", "stages.lock", "kept.lock"}
 
 
@@ -46,6 +48,7 @@ def backup(store: Store, target: Path, checkpoints: bool = True) -> int:
 
     Without `checkpoints` the trained weights stay out. Raises `UserError` when there is nothing to back up or the
     file exists already."""
+    store.database.refuse_half_made()
     if not store.database.path.exists():
         raise UserError(f"there is nothing to back up under {store.home}")
     if target.exists():
@@ -63,6 +66,7 @@ def backup(store: Store, target: Path, checkpoints: bool = True) -> int:
         for path in _files(store, checkpoints):
             _add(archive, path, str(path.relative_to(store.home)), contents)
         _add_bytes(archive, CONTENTS, json.dumps(contents).encode(), {})
+    sync_names(target.parent)
     return target.stat().st_size
 
 
@@ -137,26 +141,55 @@ def _add_bytes(archive: tarfile.TarFile, name: str, data: bytes, contents: dict[
 def restore(archive: Path, home: Path) -> list[str]:
     """Unpack a backup into an empty home; the ids of its runs. A run that was going on is then `interrupted`.
 
-    Raises `UserError` when the home holds anything, or the file is no backup, damaged or cut short; then nothing is
-    left behind."""
-    if any((home / name).exists() for name in (*FILES, "runs", "datasets", "queue.json")):
+    One that was cut off is begun again. Raises `UserError` when the home holds anything else, or the file is no backup,
+    damaged or cut short; then nothing is left behind that was not there."""
+    place, made = home / RESTORING, not home.exists()
+    refused = (FILES[-1], REPAIRING) if place.exists() else (*FILES, REPAIRING, *BROUGHT)
+    if any((home / name).exists() for name in refused):
         raise UserError(f"{home} is in use already; restore into a new folder and point $LPD_HOME there")
-    place, made = home / ".restoring", not home.exists()
-    shutil.rmtree(place, ignore_errors=True)
     try:
+        for path in place.glob("*"):  # not the folder: it says that what lies beside it is no home yet
+            _remove(path)
         _unpack(archive, place)
-        there = set(os.listdir(place))
-        for name in (*(there - set(FILES)), *(each for each in FILES if each in there)):
-            os.replace(place / name, home / name)  # the database last: without it no run is shown
+        sync_tree(place)
+        _bring(place, home)
     except (tarfile.TarError, OSError, EOFError, ValueError) as cause:
         told = str(cause).splitlines()[0].rstrip(":").replace(str(place), str(home))
         raise UserError(f"{archive} cannot be unpacked: {told}") from cause
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        _end_restore(home)
         if made:
             with suppress(OSError):
                 home.rmdir()  # where nothing came of it
     return Store(home).run_ids()
+
+
+def _bring(place: Path, home: Path) -> None:
+    """Move what was unpacked into the home, the database last: without it no run is shown, and the restore is begun
+    again."""
+    for name in (*BROUGHT, *FILES):  # of one that was cut off
+        _remove(home / name)
+    there = set(os.listdir(place))
+    for names in ((*BROUGHT, *sorted(there - {*BROUGHT, *FILES})), FILES):
+        for name in names:
+            if name in there:
+                os.replace(place / name, home / name)
+        sync_names(home)
+    sync_names(home.parent)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _end_restore(home: Path) -> None:
+    """Take the mark of a restore away, unless part of a home is there without its database."""
+    there = [name for name in (*BROUGHT, *FILES) if (home / name).exists()]
+    if not there or FILES[-1] in there:
+        shutil.rmtree(home / RESTORING, ignore_errors=True)
 
 
 def _unpack(archive: Path, place: Path) -> None:

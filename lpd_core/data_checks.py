@@ -68,9 +68,9 @@ def _examples(store: Store, source: str, split: str | None) -> list[Example] | N
         return list(read_corpus(path).examples)
     if source.startswith(PREFIX):
         wanted = str(parse_source(source))
-        dataset = corpora.with_source(store, wanted) if store.database.path.exists() else None
+        dataset = corpora.with_source(store, wanted) if store.database.is_begun() else None
         return corpora.prompts_of(store, dataset) if dataset else None
-    if not store.database.path.exists():
+    if not store.database.is_begun():
         raise DataError(f"{source!r} is neither a file nor an imported data set; use `data import FILE`")
     dataset = corpora.find_dataset(store, source)
     examples = corpora.prompts_of(store, dataset)

@@ -11,6 +11,7 @@ from lpd_core.errors import UserError, suggest
 from lpd_core.model_card import write_card
 from lpd_core.model_files import check_model_folder
 from lpd_core.store import RunFolder, Store
+from lpd_core.store.run_folder import sync_names, sync_tree
 from lpd_core.trained_model import RESULT
 
 TOKEN = "HF_TOKEN"  # noqa: S105 (the name of a variable)
@@ -37,7 +38,9 @@ def copy_model(checkpoint: Path, target: Path) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         shutil.copytree(checkpoint, temporary, ignore=shutil.ignore_patterns(RESULT))
+        sync_tree(temporary)
         temporary.rename(target)
+        sync_names(target.parent)
     except OSError as cause:
         shutil.rmtree(temporary, ignore_errors=True)
         raise UserError(f"cannot copy the model to {target}: {cause}") from cause

@@ -18,7 +18,7 @@ def estimate_seconds(store: Store, config: RunConfig, mined: int, held: int) -> 
     """Seconds for `mined` prompts over all iterations and `held` prompts measured before the first and after each:
     by stage and together, with `iterations` and `runs`, how many the rates come from. Nothing but `runs = 0` where
     no earlier run used this model in this way: then only a first iteration can tell."""
-    rows = measured.finished_stages(store) if store.database.path.exists() else []
+    rows = measured.finished_stages(store) if store.database.is_begun() else []
     alike = [row for row in rows if _is_alike(json.loads(row["config"]), config)]
     rates = _rates(alike)
     if "e_step" not in rates or "evaluate" not in rates:

@@ -15,12 +15,13 @@ from pathlib import Path
 
 from lpd_core.config import config_digest
 from lpd_core.errors import LpdError, UserError
+from lpd_core.judge import verdicts
 from lpd_core.loop import STAGES
 from lpd_core.model_files import check_model_folder, model_digest
 from lpd_core.store import RunFolder, Store, mirror
 from lpd_core.store import runs as run_table
-from lpd_core.store.database import FILES
-from lpd_core.store.run_folder import is_whole_segment, rows_of, storage
+from lpd_core.store.database import FILES, REPAIRING
+from lpd_core.store.run_folder import is_whole_segment, rows_of, storage, sync_names, write_text
 
 
 @dataclass
@@ -38,8 +39,8 @@ def repair(store: Store) -> Repaired:
     """Make the database anew from data sets, kept rows and segments; the old file is moved aside, not deleted.
 
     Damaged segments and checkpoints are moved into the run's `damaged/` folder and their stages opened again, so
-    that a resume redoes exactly those. Others who want the database meanwhile are told that it is busy. Raises
-    `UserError` while a run is being driven."""
+    that a resume redoes exactly those. Others who want the database meanwhile are told that it is busy, and after a
+    repair that was cut off, that another is needed. Raises `UserError` while a run is being driven."""
     with storage(f"make the folder {store.home}"):
         store.home.mkdir(parents=True, exist_ok=True)
     with store.database.alone():
@@ -48,24 +49,43 @@ def repair(store: Store) -> Repaired:
             raise UserError(
                 f"{', '.join(driven)} is running; stop it first: a repair needs the home for itself"
             )
+        store.database.refuse_half_restored()
         return _made_anew(store)
 
 
 def _made_anew(store: Store) -> Repaired:
-    _mirror_all(store)
+    mark = store.home / REPAIRING
+    if not mark.exists():  # else the files know all, and the database may hold but part of it
+        _mirror_all(store)
     done = Repaired()
+    _set_aside_verdicts(store, done)
     for path in (*store.home.glob("datasets/*/*.parquet"), *store.home.glob("runs/*/kept/*.parquet")):
         _set_aside_torn_mirror(path, done)
     for root in sorted(store.runs.glob("[!.]*/")):
         _write_settings_anew(RunFolder(root), done)
-    done.moved = _move_aside(store)
+    done.moved = _move_aside(store, _marked(mark))
+    _tell_older(store, done)
     store.database.create()
     for place in sorted((store.home / "datasets").glob("*/")):
         if mirror.ingest_mirror(store, place):
             done.datasets += 1
     for run in store.run_ids():
         _repair_run(store, store.run(run), done)
+    mark.unlink()
+    sync_names(store.home)
     return done
+
+
+def _marked(mark: Path) -> str:
+    """Mark the repair as begun, with the time that names what it moves aside; one that was cut off is gone on with."""
+    with suppress(OSError, ValueError):
+        stamp = mark.read_text(encoding="ascii")
+        if re.fullmatch(r"\d{8}T\d+", stamp):
+            return stamp
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+    write_text(mark, stamp)
+    sync_names(mark.parent)
+    return stamp
 
 
 def _mirror_all(store: Store) -> None:
@@ -99,8 +119,13 @@ def _write_settings_anew(folder: RunFolder, done: Repaired) -> None:
         done.damages.append(f"{told}; it was written again with the settings that the run was created with")
 
 
-def _move_aside(store: Store) -> str:
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+def _move_aside(store: Store, stamp: str) -> str:
+    """Move the old database aside; what a repair that was cut off made after it is deleted, the files hold it all."""
+    moved = f"{FILES[-1]}.before-repair-{stamp}"
+    if (store.home / moved).exists():
+        for name in FILES:
+            (store.home / name).unlink(missing_ok=True)
+        return moved
     moved = ""
     for name in FILES:
         path = store.home / name
@@ -109,7 +134,35 @@ def _move_aside(store: Store) -> str:
             with storage(f"move {path} aside"):
                 os.replace(path, target)
             moved = target.name
+    sync_names(store.home)
     return moved
+
+
+def _tell_older(store: Store, done: Repaired) -> None:
+    """Name the databases that earlier repairs kept: nobody else ever deletes them."""
+    now = done.moved.rpartition("-")[2]
+    older = [
+        path
+        for path in sorted(store.home.glob("lpd.duckdb*.before-repair-*"))
+        if not now or now not in path.name
+    ]
+    if older:
+        sizes = ", ".join(f"{path.name} ({path.stat().st_size / 1e6:.1f} MB)" for path in older)
+        done.damages.append(f"earlier repairs kept {sizes}; delete what nobody needs any more")
+
+
+def _set_aside_verdicts(store: Store, done: Repaired) -> None:
+    path = store.cache / verdicts.FILE
+    problem = verdicts.problem_of(path)
+    if not problem:
+        return
+    with storage(f"move {path} aside"):
+        for log in ("-wal", "-shm"):  # first, since one beside another file would be read into that
+            path.with_name(f"{path.name}{log}").unlink(missing_ok=True)
+        os.replace(path, path.with_name(f"{path.name}.damaged"))
+    done.damages.append(
+        f"{path} is damaged ({problem}); it was set aside, and its verdicts are asked for again"
+    )
 
 
 def _repair_run(store: Store, folder: RunFolder, done: Repaired) -> None:
@@ -136,8 +189,6 @@ def _set_aside_damage(folder: RunFolder, done: Repaired) -> None:
     known, there = mirror.mirrored_segments(folder.root / "kept"), folder.segment_names()
     lost = sorted(set(known) - set(there))
     torn = [name for name in there if not is_whole_segment(folder.segments / name, known.get(name))]
-    for name in torn:
-        _shelve(folder, folder.segments / name)
     for name in (*lost, *torn):
         iteration, stage, _ = name.split("-", 2)
         mend = _mend_of(folder, stage)
@@ -145,6 +196,8 @@ def _set_aside_damage(folder: RunFolder, done: Repaired) -> None:
         done.damages.append(f"{folder.run_id}: segment {name} {what}; {mend}")
         if stage in STAGES:
             folder.reopen_stage(int(iteration), stage)
+        if name in torn:  # last: killed before it, the next repair finds it again
+            _shelve(folder, folder.segments / name)
     _set_aside_weights(folder, done)
 
 
@@ -177,12 +230,12 @@ def _set_aside_weights(folder: RunFolder, done: Repaired) -> None:
         problem = _problem_of(path, digests.get(iteration, ""))
         if not problem or (path / "scripted.json").is_file():
             continue
-        if path.exists():
-            _shelve(folder, path)
-        elif folder.state().status == "finished":
+        if not path.exists() and folder.state().status == "finished":
             done.damages.append(f"{folder.run_id}: {problem}; what it was measured at is kept")
             continue
         folder.reopen_stage(iteration, "m_step")
+        if path.exists():
+            _shelve(folder, path)
         done.damages.append(f"{folder.run_id}: {problem}; a resume trains it again")
 
 

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import socket
+import sqlite3
 import subprocess
 import sys
 import tarfile
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import PROJECT, example_rows, run_inline, small_settings, write_jsonl
 
 from lpd_core import backups, gate, housekeeping, jobs, upkeep
-from lpd_core.corpus import read_corpus
+from lpd_core.corpus import hub, read_corpus
 from lpd_core.driver import drive
-from lpd_core.errors import UserError
-from lpd_core.store import Database, Store, constitutions, corpora
+from lpd_core.errors import LpdError, UserError
+from lpd_core.judge import Verdict, VerdictCache
+from lpd_core.model_export import copy_model
+from lpd_core.store import Database, Store, console, constitutions, corpora
 from lpd_core.store import runs as run_table
-from lpd_core.store.database import DatabaseBusy
+from lpd_core.store.database import DatabaseBusy, DatabaseDamaged
+from lpd_core.store.run_folder import write_text
 from tests.faults.kills import compare, snapshot
 
 
@@ -314,3 +325,345 @@ def test_files_that_go_away_while_a_backup_lists_them_are_passed_over(tmp_path):
     assert next(listed) == tmp_path / "a" / "one"
     shutil.rmtree(tmp_path / "b")
     assert [path.name for path in listed] == ["three", "six"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from lpd_core import upkeep
+from lpd_core.store import Database, Store
+owner = Database if sys.argv[2] == "create" else upkeep
+real = getattr(owner, sys.argv[2])
+def killed(*arguments):
+    if sys.argv[3] == "after":
+        real(*arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(owner, sys.argv[2], killed)
+upkeep.repair(Store(Path(sys.argv[1])))
+"""
+
+
+def kill_a_repair(store, function, when="before"):
+    """Begin a repair that is killed for good before or after one of its functions."""
+    told = subprocess.run([sys.executable, "-c", KILLED, str(store.home), function, when], cwd=PROJECT)
+    assert told.returncode == -signal.SIGKILL
+
+
+def uses(home, tmp_path):
+    """What people and runs want of a database."""
+    return (
+        lambda: run_table.list_runs(Store(home)),
+        lambda: Store(home).database.execute("delete from runs"),
+        lambda: Store(home).database.create(),
+        lambda: console.read_only_query(Store(home), "select 1"),
+        lambda: corpora.delete_dataset(Store(home), next((home / "datasets").iterdir()).name),
+        lambda: backups.backup(Store(home), tmp_path / "half.tar"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("function", "when"), [("_move_aside", "after"), ("create", "after"), ("_repair_run", "before")]
+)
+def test_a_repair_that_was_cut_off_is_told_by_every_use_until_another_goes_through(
+    store, edited, tmp_path, monkeypatch, function, when
+):
+    before, whole = store.database.path.read_bytes(), snapshot(store.home)
+    warm = Store(store.home)
+    warm.database.query("select 1")
+    kill_a_repair(store, function, when)
+    for use in (*uses(store.home, tmp_path), lambda: warm.database.query("select 1")):
+        with pytest.raises(
+            DatabaseDamaged, match=r"was cut off; run `python -m lpd_core repair` again"
+        ) as told:
+            use()
+        assert "\n" not in str(told.value)
+    assert (
+        len(list(store.home.glob("datasets/*/prompts.parquet"))) == 3 and not (tmp_path / "half.tar").exists()
+    )
+    monkeypatch.setattr(
+        upkeep, "_mirror_all", lambda store: pytest.fail("mirrored from a half-made database")
+    )
+    done = upkeep.repair(Store(store.home))
+    assert compare(whole, snapshot(store.home)) == [] and done.damages == []
+    assert (store.home / done.moved).read_bytes() == before
+    assert [path.name for path in store.home.glob("*.before-repair-*")] == [done.moved]
+    assert not list(store.home.glob("*.repairing"))
+
+
+def test_a_repair_killed_before_it_moved_the_database_moves_it_aside_the_next_time(store, edited):
+    before, whole = store.database.path.read_bytes(), snapshot(store.home)
+    kill_a_repair(store, "_move_aside")
+    done = upkeep.repair(Store(store.home))
+    assert (store.home / done.moved).read_bytes() == before
+    assert compare(whole, snapshot(store.home)) == []
+
+
+def test_a_cut_off_repair_neither_gets_into_a_backup_nor_under_a_restored_home(store, edited, tmp_path):
+    backups.backup(store, tmp_path / "all.tar")
+    kill_a_repair(store, "create", "after")
+    shutil.rmtree(store.home / "runs")
+    shutil.rmtree(store.home / "datasets")
+    store.database.path.unlink()
+    with pytest.raises(UserError, match="in use"):
+        backups.restore(tmp_path / "all.tar", store.home)
+
+
+def test_a_repair_tells_older_databases_that_it_keeps_with_their_size(store, edited):
+    first = upkeep.repair(store)
+    size = (store.home / first.moved).stat().st_size
+    second = upkeep.repair(store)
+    assert first.damages == [] and first.moved != second.moved
+    (told,) = second.damages
+    assert f"{first.moved} ({size / 1e6:.1f} MB)" in told and second.moved not in told and "delete" in told
+    assert (store.home / first.moved).exists()
+
+
+@pytest.mark.parametrize("what", ["segment", "checkpoint"])
+def test_what_a_killed_repair_set_aside_of_a_finished_run_is_still_done_again(
+    store, edited, monkeypatch, what
+):
+    whole = snapshot(store.home)
+    if what == "segment":
+        (edited.segments / "001-e_step-00002" / "candidates.parquet").write_bytes(b"torn")
+    else:
+        (edited.checkpoint(1) / "scripted.json").unlink()
+    shelve = upkeep._shelve
+
+    def killed(*arguments):
+        shelve(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as disturbed, pytest.raises(KeyboardInterrupt):
+        disturbed.setattr(upkeep, "_shelve", killed)
+        upkeep.repair(store)
+    stage = "e_step" if what == "segment" else "m_step"
+    assert edited.stage_result(1, stage) is None and edited.state().status == "interrupted"
+    upkeep.repair(Store(store.home))
+    drive(store, edited.run_id, inline=True)
+    assert edited.state().status == "finished" and (edited.checkpoint(1) / "scripted.json").exists()
+    moved = "iterations"  # their rows tell where the home was that this one is a copy of
+    assert [line for line in compare(whole, snapshot(store.home)) if not line.startswith(moved)] == []
+
+
+def damaged_verdicts(store, damage):
+    """A file of kept verdicts that was torn or overwritten."""
+    rows = [(f"key {n}", "", 0, Verdict("judge", f"digest {n}", "7", "said " * 50, 1)) for n in range(500)]
+    VerdictCache(store.cache).put(rows)
+    path = store.cache / "verdicts.sqlite"
+    data = path.read_bytes()
+    path.write_bytes(b"no database " * 500 if damage == "another file" else data[: len(data) // 2])
+    return path
+
+
+@pytest.mark.parametrize("damage", ["another file", "cut"])
+def test_damaged_verdicts_are_set_aside_and_asked_for_again(store, edited, damage):
+    path = damaged_verdicts(store, damage)
+    with pytest.raises(LpdError, match="lpd_core repair` sets it aside") as told:
+        VerdictCache(store.cache).get(f"key {n}" for n in range(500))
+    assert str(path) in str(told.value) and "asked for again" in str(told.value)
+    done = upkeep.repair(store)
+    assert ["verdicts.sqlite" in damage for damage in done.damages] == [True]
+    assert VerdictCache(store.cache).get(["key 1"]) == {}
+    assert path.with_name("verdicts.sqlite.damaged").exists()
+    VerdictCache(store.cache).put([("key 1", "", 0, Verdict("judge", "digest", "7", "said", 1))])
+    assert VerdictCache(store.cache).get(["key 1"])["key 1"].value == "7"
+
+
+def test_whole_verdicts_stay_where_they_are_also_while_somebody_writes_to_them(store, edited):
+    VerdictCache(store.cache).put([("key", "", 0, Verdict("judge", "digest", "7", "said", 1))])
+    with closing(sqlite3.connect(store.cache / "verdicts.sqlite")) as writer:
+        writer.execute("begin exclusive")
+        assert upkeep.repair(store).damages == []
+    assert VerdictCache(store.cache).get(["key"])["key"].value == "7"
+
+
+@pytest.fixture
+def order(monkeypatch):
+    """What was synced to the disk and what was given its name, in order, as ("sync" or "rename", path)."""
+    done = []
+    fsync, replace, rename = os.fsync, os.replace, Path.rename
+
+    def synced(handle):
+        done.append(("sync", Path(os.readlink(f"/proc/self/fd/{handle}"))))
+        fsync(handle)
+
+    def replaced(source, target):
+        done.append(("rename", Path(source)))
+        replace(source, target)
+
+    def renamed(source, target):
+        done.append(("rename", Path(source)))
+        return rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    monkeypatch.setattr(Path, "rename", renamed)
+    return done
+
+
+def test_a_copied_model_is_on_the_disk_before_it_has_its_name(tmp_path, order):
+    (tmp_path / "iter-1" / "inner").mkdir(parents=True)
+    for name in ("model.safetensors", "inner/config.json"):
+        (tmp_path / "iter-1" / name).write_text("x")
+    copy_model(tmp_path / "iter-1", tmp_path / "copy")
+    partial = tmp_path / "copy.partial"
+    before = {path for what, path in order[: order.index(("rename", partial))] if what == "sync"}
+    assert before == {
+        partial,
+        partial / "inner",
+        partial / "model.safetensors",
+        partial / "inner/config.json",
+    }
+    assert order[-1] == ("sync", tmp_path)
+
+
+def test_a_fetched_data_set_is_on_the_disk_before_it_has_its_name(tmp_path, order, monkeypatch):
+    path = fetched(tmp_path, monkeypatch)
+    part = next(path for what, path in order if what == "rename")
+    assert order == [("sync", part), ("rename", part), ("sync", path.parent)]
+
+
+def fetched(cache, monkeypatch):
+    """A data set of a hub that is no hub; where it was written."""
+    written = SimpleNamespace(to_parquet=lambda path: Path(path).write_text("rows"))
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=lambda *_, **__: written))
+    path = cache / "hub" / "rows.parquet"
+    hub._download(hub.HubSource("owner/name"), path)
+    assert path.read_text() == "rows"
+    return path
+
+
+def age(path, seconds):
+    os.utime(path, (time.time() - seconds,) * 2)
+    return path
+
+
+def test_parts_of_data_sets_that_nobody_fetches_any_more_are_removed(tmp_path, monkeypatch):
+    (tmp_path / "hub").mkdir()
+    old, young = tmp_path / "hub" / "old.part", tmp_path / "hub" / "young.part"
+    for path, seconds in ((old, 3700), (young, 1800)):
+        path.write_text("rows")
+        age(path, seconds)
+    fetched(tmp_path, monkeypatch)
+    assert young.exists() and not old.exists()
+
+
+def test_a_backup_and_a_restored_home_are_on_the_disk_before_they_have_their_names(
+    store, edited, tmp_path, order
+):
+    backups.backup(store, tmp_path / "all.tar")
+    assert order[-1] == ("sync", tmp_path)
+    order.clear()
+    backups.restore(tmp_path / "all.tar", tmp_path / "other")
+    moves = [place for place, (what, _) in enumerate(order) if what == "rename"]
+    names = [order[place][1].name for place in moves]
+    assert names == ["datasets", "runs", "lpd.duckdb"], "the database last: it says that the restore is done"
+    synced = {path.name for what, path in order[: moves[0]] if what == "sync"}
+    assert {"lpd.duckdb", "config.toml", "candidates.parquet", "segments", "001-e_step-00002"} <= synced
+    home = ("sync", tmp_path / "other")
+    assert home in order[moves[-2] : moves[-1]] and order[moves[-1] + 1] == home
+
+
+CUT_RESTORE = """
+import os, signal, sys
+from pathlib import Path
+from lpd_core import backups
+archive, home, moves = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+replace = os.replace
+def replaced(source, target):
+    global moves
+    if Path(target).parent == home:
+        if not moves:
+            os.kill(os.getpid(), signal.SIGKILL)
+        moves -= 1
+    replace(source, target)
+os.replace = replaced
+backups.restore(archive, home)
+"""
+
+
+@pytest.mark.parametrize("moves", [0, 1, 2])
+def test_a_restore_that_was_cut_off_is_told_and_begins_again(store, edited, tmp_path, moves):
+    backups.backup(store, tmp_path / "all.tar")
+    whole, home = snapshot(store.home), tmp_path / "other"
+    arguments = [str(tmp_path / "all.tar"), str(home), str(moves)]
+    assert subprocess.run([sys.executable, "-c", CUT_RESTORE, *arguments], cwd=PROJECT).returncode == -9
+    for use in (lambda: run_table.list_runs(Store(home)), lambda: upkeep.repair(Store(home))):
+        with pytest.raises(UserError, match=r"restore .*was cut off.* again"):
+            use()
+    (tmp_path / "bad.tar").write_bytes((tmp_path / "all.tar").read_bytes()[:30000])
+    with pytest.raises(UserError):
+        backups.restore(tmp_path / "bad.tar", home)
+    assert backups.restore(tmp_path / "all.tar", home) == [edited.run_id]
+    other = snapshot(home)
+    other["iterations"] = [row.replace(str(store.home), "HOME") for row in other["iterations"]]
+    assert compare(whole, other) == [] and not (home / ".restoring").exists()
+    with pytest.raises(UserError, match="in use"):
+        backups.restore(tmp_path / "all.tar", home)
+
+
+def dead_pid():
+    """The PID of a process that has ended."""
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    return child.pid
+
+
+def test_what_killed_writers_of_a_file_left_is_removed_by_the_next(tmp_path):
+    host, dead = socket.gethostname(), dead_pid()
+    gone = [f".all.tar.{host}.{dead}.1", f".all.tar.elsewhere.{dead}.1", f".all.tar.{dead}.1"]
+    kept = [
+        f".all.tar.{host}.{os.getppid()}.1",
+        f".all.tar.elsewhere.{dead}.2",
+        f".all.tar.{dead}.2",
+        f".other.tar.{host}.{dead}.1",
+        f".all.tar.{host}.{dead}.notes",
+        "all.tar.1.2",
+    ]
+    for name in (*gone, *kept):
+        (tmp_path / name).write_text("x")
+    for name in gone[1:]:
+        age(tmp_path / name, 25 * 3600)
+    write_text(tmp_path / "all.tar", "whole")
+    assert {path.name for path in tmp_path.iterdir()} == {*kept, "all.tar"}
+
+
+def test_a_writer_that_is_killed_leaves_nothing_once_the_next_is_done(tmp_path):
+    code = """
+import os, sys
+from pathlib import Path
+from lpd_core.store.run_folder import replacing
+with replacing(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    os.kill(os.getpid(), 9)
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "all.tar")], cwd=PROJECT)
+    assert len(list(tmp_path.iterdir())) == 1
+    write_text(tmp_path / "all.tar", "whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["all.tar"]
+
+
+def test_uploads_of_dashboards_that_were_killed_go_when_the_next_is_made(tmp_path, monkeypatch):
+    import streamlit
+
+    from pages.components import data_import
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(streamlit, "session_state", {})
+    for name, hours in (
+        ("lpd-upload-old", 25),
+        ("lpd-upload-used", 25),
+        ("lpd-upload-young", 1),
+        ("else", 25),
+    ):
+        file = tmp_path / name / "id" / "mine.jsonl"
+        file.parent.mkdir(parents=True)
+        file.write_text("x")
+        for path in (file, file.parent, file.parent.parent):
+            age(path, hours * 3600 if path != file or name != "lpd-upload-used" else 60)
+    sent = SimpleNamespace(file_id="1", name="mine.jsonl", getbuffer=lambda: b"rows")
+    path = data_import.stored(sent)
+    there = {each.name for each in tmp_path.iterdir()} - {path.parents[1].name}
+    assert there == {"lpd-upload-used", "lpd-upload-young", "else"}
+    shutil.rmtree(path.parents[1])  # as another dashboard does to a tab that was left open for days
+    assert data_import.stored(sent).read_bytes() == b"rows"

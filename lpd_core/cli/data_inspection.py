@@ -47,7 +47,7 @@ def describe_file(
 
 def _known(corpus: Corpus) -> dict[str, Any]:
     store = Store()
-    if not store.database.path.exists():
+    if not store.database.is_begun():
         return {"imported": False, "elsewhere": []}
     known = {row["dataset_id"] for row in corpora.list_datasets(store)}
     return {

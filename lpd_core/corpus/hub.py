@@ -10,10 +10,13 @@ import hashlib
 import os
 import re
 import tempfile
+import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lpd_core.errors import DataError
+from lpd_core.store.run_folder import sync, sync_names
 
 PREFIX = "hf:"
 SOURCE = re.compile(
@@ -21,6 +24,8 @@ SOURCE = re.compile(
     r"(?:#(?:(?P<config>[\w.+-]+)/)?(?P<split>[\w.+-]+(?:\[[\d:%]+\])?))?"
 )
 COMMIT = re.compile(r"[0-9a-f]{40}")
+PART_SECONDS = 3600.0
+"""A part of a data set that nobody has written to for this long is left of a fetch that was killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,7 @@ def _resolve(source: HubSource) -> tuple[HubSource, str | None]:
 
 def _download(source: HubSource, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_parts(path.parent)
     try:
         from datasets import load_dataset
 
@@ -104,11 +110,21 @@ def _download(source: HubSource, path: Path) -> None:
         os.close(handle)
         try:
             rows.to_parquet(part)
+            sync(Path(part))
             os.replace(part, path)
+            sync_names(path.parent)
         finally:
             Path(part).unlink(missing_ok=True)
     except Exception as cause:  # as above, and whatever a damaged file makes of the readers
         raise _cannot_fetch(source, cause) from cause
+
+
+def _remove_parts(folder: Path) -> None:
+    """Remove what fetches left that were killed; one at work writes all the time."""
+    for part in folder.glob("*.part"):
+        with suppress(OSError):
+            if time.time() - part.stat().st_mtime > PART_SECONDS:
+                part.unlink()
 
 
 def _cannot_fetch(source: HubSource, cause: Exception) -> DataError:

@@ -14,12 +14,14 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lpd_core.errors import Interrupted
+from lpd_core.errors import Interrupted, UserError
 
 TABLE = """create table if not exists verdicts (
     key text primary key, judge text, prompt_digest text, sampling text, vote integer, value text, said text,
     attempts integer)"""
+FILE = "verdicts.sqlite"
 KEYS_AT_ONCE = 500
+DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +47,11 @@ class VerdictCache:
     """The kept verdicts of all judges under a home's cache folder."""
 
     def __init__(self, folder: Path):
-        self._path = folder / "verdicts.sqlite"
+        self._path = folder / FILE
 
     def get(self, keys: Iterable[str]) -> dict[str, Verdict]:
-        """The kept verdicts among these keys. Raises `Interrupted` when the file cannot be used."""
+        """The kept verdicts among these keys. Raises `Interrupted` when the file cannot be used, `UserError` when it
+        is damaged."""
         wanted, found = list(keys), {}
         if not self._path.exists():
             return found
@@ -85,7 +88,28 @@ class VerdictCache:
                 connection.execute(TABLE)
                 yield connection
         except sqlite3.Error as cause:
+            if _tells_damage(cause):
+                raise UserError(
+                    f"the kept verdicts in {self._path} are damaged ({cause}); `python -m lpd_core repair` sets it "
+                    "aside, and they are asked for again"
+                ) from cause
             raise Interrupted(f"the kept verdicts in {self._path} cannot be used: {cause}") from cause
+
+
+def problem_of(path: Path) -> str:
+    """What is wrong with a file of verdicts, in SQLite's words; empty where it is whole, not there or in use."""
+    if not path.exists():
+        return ""
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            (told,) = connection.execute("pragma quick_check(1)").fetchone()
+            return "" if told == "ok" else told.splitlines()[-1]
+    except sqlite3.Error as cause:
+        return str(cause) if _tells_damage(cause) else ""
+
+
+def _tells_damage(cause: sqlite3.Error) -> bool:
+    return (getattr(cause, "sqlite_errorcode", 0) or 0) & 0xFF in DAMAGE  # above are the kinds of each
 
 
 def _storable(text: str) -> str:

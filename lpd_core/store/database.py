@@ -23,6 +23,10 @@ from lpd_core.store.schema import migrate, pending
 
 FILES = ("lpd.duckdb.wal", "lpd.duckdb")
 """What a home's database consists of; the log first, since one beside another file would be replayed into that."""
+REPAIRING = "lpd.duckdb.repairing"
+"""There from when a repair moves the database away to when the new one holds everything."""
+RESTORING = ".restoring"
+"""The folder of a home that is there while a backup is restored into it."""
 LOCK_SECONDS = 10.0
 SETTINGS = {"threads": "1", "autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
 
@@ -43,6 +47,7 @@ class Database:
         self.lock_seconds = lock_seconds
         self._lock_path = self.path.with_name(self.path.name + ".lock")
         self._turn_path = self.path.with_name(self.path.name + ".turn")
+        self._repairing_path = str(self.path.with_name(REPAIRING))
         self._migrated = False
         self._open = threading.local()
 
@@ -85,8 +90,8 @@ class Database:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Nobody but this thread, through this object, reads or writes the file within the block, so it may be moved
-        away and made anew."""
-        with self._locked(fcntl.LOCK_EX):
+        away and made anew; also where an earlier repair was cut off."""
+        with self._held(fcntl.LOCK_EX):
             self._open.alone = True
             try:
                 yield
@@ -101,6 +106,28 @@ class Database:
             self._create_or_upgrade()
         self._migrated = True
 
+    def is_begun(self) -> bool:
+        """Whether the home holds a database, or a repair or a restore that was cut off left it without, which any use of
+        it tells; a look need not make one."""
+        there = (self.path, self._repairing_path, self.path.with_name(RESTORING))
+        return any(os.path.exists(path) for path in there)
+
+    def refuse_half_made(self) -> None:
+        """Raise `DatabaseDamaged` where a repair was cut off: what it had made holds only part of what the files do."""
+        if os.path.exists(self._repairing_path):
+            raise DatabaseDamaged(
+                f"a repair of the database {self.path} was cut off; run `python -m lpd_core repair` again"
+            )
+
+    def refuse_half_restored(self) -> None:
+        """Raise `DatabaseDamaged` where a restore has not come to the database, which it brings last."""
+        mark = self.path.with_name(RESTORING)
+        if mark.exists() and not self.path.exists():
+            raise DatabaseDamaged(
+                f"a restore into {mark.parent} is at work or was cut off; if it was, `python -m lpd_core restore` the "
+                f"backup again, or delete {mark} to use what it left"
+            )
+
     def _ensure(self) -> None:
         if self._migrated and self.path.exists():
             return
@@ -114,8 +141,10 @@ class Database:
 
     def _refuse_to_forget(self) -> None:
         """A new, empty file must not take the place of one that is lost while what it held lies beside it."""
-        if self.path.is_file() and self.path.stat().st_size:
+        # Of a repair that is at work, or was cut off, the lock and the mark tell.
+        if (self.path.is_file() and self.path.stat().st_size) or os.path.exists(self._repairing_path):
             return
+        self.refuse_half_restored()
         home = self.path.parent
         beside = next(home.glob("runs/*/kept/*.parquet"), None) or next(
             home.glob("datasets/*/*.parquet"), None
@@ -161,6 +190,12 @@ class Database:
         if getattr(self._open, "alone", False):
             yield
             return
+        with self._held(kind):
+            self.refuse_half_made()  # not before: beside a repair at work it is busy, not damaged
+            yield
+
+    @contextmanager
+    def _held(self, kind: int) -> Iterator[None]:
         with storage(f"lock the database {self.path}"):
             turn, lock = _opened(self._turn_path), _opened(self._lock_path)
         give_up = time.monotonic() + self.lock_seconds

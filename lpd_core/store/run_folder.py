@@ -365,7 +365,13 @@ def sync_tree(root: Path) -> None:
     for folder, _, names in os.walk(root, topdown=False):
         for name in names:
             sync(Path(folder) / name)
-        sync(Path(folder))
+        sync_names(Path(folder))
+
+
+def sync_names(folder: Path) -> None:
+    """Have the disk hold a folder's names where it can: some shared file systems refuse that of folders."""
+    with suppress(OSError):
+        sync(folder)
 
 
 def write_json(path: Path, value: Any) -> None:

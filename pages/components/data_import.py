@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,8 @@ MEMORY = 4 * 2**30
 SECONDS = 180.0
 LIMITS = {"seconds": SECONDS, "memory": MEMORY}
 ENDINGS = ["jsonl", "json", "ndjson", "csv", "parquet"]
+UPLOADS = "lpd-upload-"
+UPLOAD_SECONDS = 24 * 3600.0
 AS_NAMED = "as named"
 REASONS_SHOWN = 400
 
@@ -76,13 +81,25 @@ def uploaded() -> Path | None:
 
 def stored(file: Any) -> Path:
     """Where an uploaded file's bytes are kept for the processes that read them."""
-    folder = st.session_state.setdefault("data.folder", tempfile.TemporaryDirectory(prefix="lpd-upload-"))
+    if "data.folder" not in st.session_state:
+        remove_old_uploads(Path(tempfile.gettempdir()))
+        st.session_state["data.folder"] = tempfile.TemporaryDirectory(prefix=UPLOADS)
+    folder = st.session_state["data.folder"]
     place = Path(folder.name) / re.sub(r"\W", "", file.file_id)[:64]
     path = place / safe_name(file.name)
     if not path.exists():
-        place.mkdir(exist_ok=True)
+        place.mkdir(parents=True, exist_ok=True)  # of a tab left open for days the folder may be gone
         path.write_bytes(file.getbuffer())
     return path
+
+
+def remove_old_uploads(folder: Path) -> None:
+    """Remove what tabs of a server that was killed had sent; nothing that was written to lately."""
+    for place in folder.glob(f"{UPLOADS}*"):
+        with suppress(OSError):
+            written = max(path.stat().st_mtime for path in (place, *place.rglob("*")))
+            if time.time() - written > UPLOAD_SECONDS and not place.is_symlink():
+                shutil.rmtree(place, ignore_errors=True)
 
 
 def safe_name(name: str) -> str:

@@ -72,7 +72,7 @@ def _held(home: str, at: Stamp, name: str, arguments: tuple, _function: Callable
 
 def has_store() -> bool:
     """Whether anything was ever imported or run here; a look must not create a database."""
-    return (lpd_home() / "lpd.duckdb").exists()
+    return store().database.is_begun()
 
 
 def run_ids() -> list[str]:

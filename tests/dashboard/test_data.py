@@ -150,3 +150,11 @@ def test_a_data_set_that_no_run_uses_can_be_deleted(home, tmp_path):
 def test_nothing_imported_says_what_to_do(home):
     assert "Nothing is imported yet" in words(open_page("data"))
     assert not (home / "lpd.duckdb").exists(), "a look creates nothing"
+
+
+@pytest.mark.parametrize("left", ["lpd.duckdb.repairing", ".restoring"])
+def test_a_home_that_a_repair_or_a_restore_was_cut_off_in_is_not_taken_for_an_empty_one(home, left):
+    home.mkdir(exist_ok=True)
+    (home / left).mkdir() if left.startswith(".") else (home / left).write_text("")
+    app = open_page("data")
+    assert "cut off" in app.error[0].value and "Nothing is imported yet" not in words(app)
