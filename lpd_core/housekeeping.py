@@ -84,6 +84,8 @@ def delete_dataset(store: Store, dataset_id: str) -> int:
 
     Raises `DataError` naming the runs that use it."""
     with jobs.creating(store):
-        for run in store.run_ids():  # a creation that was killed had not told the database of its prompts
-            run_table.ingest(store, store.run(run))
+        told = {row["run_id"] for row in store.database.query("select distinct run_id from assignments")}
+        for run in store.run_ids():
+            if run not in told:  # its creation was killed before the database knew of its prompts
+                run_table.ingest(store, store.run(run))
         return corpora.delete_dataset(store, dataset_id)

@@ -8,10 +8,11 @@ import subprocess
 import sys
 
 import pytest
-from conftest import PROJECT, run_inline, small_settings
+from conftest import PROJECT, example_rows, run_inline, small_settings, write_jsonl
 
 from lpd_core import gate, housekeeping, jobs, upkeep
 from lpd_core.config import parse_config
+from lpd_core.corpus import read_corpus
 from lpd_core.driver import drive
 from lpd_core.errors import DataError, Interrupted, UserError
 from lpd_core.queue import Queue
@@ -209,6 +210,16 @@ def test_a_data_set_of_a_run_whose_creation_was_killed_late_is_not_deleted(store
     with pytest.raises(DataError, match=f"is used by {run}"):
         housekeeping.delete_dataset(store, corpora.list_datasets(store)[0]["dataset_id"])
     drive(store, run, inline=True)
+
+
+def test_a_torn_segment_of_a_run_keeps_no_other_data_set_from_being_deleted(store, settings, tmp_path):
+    folder = run_inline(store, settings)
+    store.database.execute("delete from segments where name like '%evaluate%'")
+    next(folder.segments.glob("*evaluate*/*.parquet")).write_bytes(b"torn")
+    other = write_jsonl(tmp_path / "other.jsonl", example_rows(3, first=300))
+    corpus = read_corpus(other)
+    corpora.add_corpus(store, corpus, "here")
+    assert housekeeping.delete_dataset(store, corpus.dataset_id) == 3
 
 
 def test_a_data_set_deleted_until_its_mirror_was_gone_is_deleted_by_asking_again(store, settings):
