@@ -83,6 +83,7 @@ def _require_datasets(store: Store, assignment: Assignment) -> None:
 def _write_run(store: Store, config: RunConfig, assignment: Assignment) -> RunFolder:
     run_id = _new_id(store, config.name)
     draft, folder = RunFolder(store.runs / f".{run_id}.{os.getpid()}"), RunFolder(store.runs / run_id)
+    place = draft.root
     try:
         # Rows of a run whose folder is gone, which somebody removed by hand perhaps, must not become this one's.
         run_table.delete_rows(store, run_id)
@@ -92,11 +93,11 @@ def _write_run(store: Store, config: RunConfig, assignment: Assignment) -> RunFo
         run_table.add_run(store, run_id, config, draft.manifest())
         with storage(f"create the run folder {folder.root}"):
             os.rename(draft.root, folder.root)
+        place = folder.root
         run_table.ingest(store, folder)
         mirror.keep_run(store, run_id)
     except BaseException:
-        for made in (draft, folder):
-            shutil.rmtree(made.root, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
         raise
     return folder
 
