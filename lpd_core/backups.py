@@ -48,8 +48,7 @@ def backup(store: Store, target: Path, checkpoints: bool = True) -> int:
 
     Without `checkpoints` the trained weights stay out. Raises `UserError` when there is nothing to back up or the
     file exists already."""
-    store.database.refuse_half_made()
-    if not store.database.path.exists():
+    if not store.database.is_begun():
         raise UserError(f"there is nothing to back up under {store.home}")
     if target.exists():
         raise UserError(f"{target} exists already; name another file")

@@ -25,7 +25,7 @@ from typing import Any
 
 from lpd_core.assignment import Assignment, assign_prompts
 from lpd_core.config import PROJECT, RunConfig, config_digest, resolve_path
-from lpd_core.errors import Interrupted, UserError
+from lpd_core.errors import Interrupted, LpdError, UserError
 from lpd_core.prompts import template_texts
 from lpd_core.scoring_config import ScoringConfig
 from lpd_core.store import RunFolder, RunState, Store, constitutions, mirror, votes
@@ -43,6 +43,10 @@ LIBRARIES = (
     "scikit-learn",
     "rapidfuzz",
 )
+
+
+LEFT = re.compile(r"\.[a-z0-9-]+-\d+\.(\d+|deleted)|\.deleted-.+")
+"""A run's folder on its way in or out, or the mirror of a deleted data set."""
 
 
 def create_run(store: Store, config: RunConfig) -> RunFolder:
@@ -65,7 +69,8 @@ def creating(store: Store) -> Iterator[None]:
         if not acquire(lock, seconds=60):
             raise Interrupted(f"another process has been creating a run in {store.home} for 60 s; try again")
         for left in (*store.runs.glob(".*"), *store.home.glob(".deleted-*")):
-            shutil.rmtree(left, ignore_errors=True)
+            if LEFT.fullmatch(left.name):  # nothing that a person has hidden there
+                shutil.rmtree(left, ignore_errors=True)
         yield
 
 
@@ -98,6 +103,8 @@ def _write_run(store: Store, config: RunConfig, assignment: Assignment) -> RunFo
         mirror.keep_run(store, run_id)
     except BaseException:
         shutil.rmtree(place, ignore_errors=True)
+        with suppress(LpdError):  # else the next run of this id does it
+            run_table.delete_rows(store, run_id)
         raise
     return folder
 

@@ -12,7 +12,7 @@ import streamlit as st
 from lpd_core import housekeeping, jobs
 from lpd_core.errors import LpdError, UserError
 from lpd_core.queue import Queue, QueueState, place_of
-from lpd_core.store import RunState
+from lpd_core.store import RunState, constitutions
 from lpd_core.store.overview import overviews
 from pages.components import live, preflight, reads, replicas, run_panel, session
 from pages.components.cards import show_empty, show_heading, show_status, size, stage_name
@@ -169,6 +169,11 @@ def show_actions(run: str, state: RunState, place: int | None) -> None:
             ask_to_delete(run)
 
 
+def was_approved(run: str, state: RunState) -> bool:
+    """Whether the constitution that a run waits for is approved: whoever did was killed before the run was let go on."""
+    return reads.fetch(constitutions.approved_version, run, state.iteration) is not None
+
+
 def show_main_action(run: str, state: RunState, place: int | None) -> None:
     """The one thing to do next."""
     store = reads.store()
@@ -177,7 +182,7 @@ def show_main_action(run: str, state: RunState, place: int | None) -> None:
             jobs.stop, store, run, doing="Stopping; what is committed stays"
         ):
             st.rerun()
-    elif state.status == "awaiting_review" and not jobs.is_approved(store, store.run(run)):
+    elif state.status == "awaiting_review" and not was_approved(run, state):
         st.page_link(
             "pages/constitution.py",
             label="Read and approve the constitution",

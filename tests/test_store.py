@@ -17,6 +17,7 @@ from lpd_core.errors import DataError, Interrupted, UserError
 from lpd_core.events import Progress, StatusChanged
 from lpd_core.execution import pause_after
 from lpd_core.store import Database, RunFolder, RunState, Store, corpora
+from lpd_core.store import database as database_module
 from lpd_core.store import runs as run_table
 from lpd_core.store.console import read_only_query
 
@@ -110,6 +111,19 @@ HOLD = """
 import fcntl, sys, time
 lock = open(sys.argv[1], "a+"); fcntl.flock(lock, fcntl.LOCK_EX); print("held", flush=True); time.sleep(60)
 """
+
+
+def test_a_slow_reader_does_not_hold_up_others_through_a_writer_who_waits(store, monkeypatch):
+    monkeypatch.setattr(database_module, "TURN_SECONDS", 0.2)
+    store.database.query("select 1")
+    path = store.database.path
+    patient = Thread(target=lambda: Database(path, lock_seconds=60).execute("delete from runs"))
+    with store.database.read():
+        patient.start()
+        for _ in range(5):
+            assert Database(path, lock_seconds=5).query("select 1 one") == [{"one": 1}]
+        assert patient.is_alive()
+    patient.join()
 
 
 def test_a_busy_database_is_told_and_a_killed_holder_frees_it(store):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lpd_core.errors import Interrupted, UserError
+from lpd_core.store.locks import acquire
 from lpd_core.store.run_folder import storage
 from lpd_core.store.schema import migrate, pending
 
@@ -28,6 +30,7 @@ REPAIRING = "lpd.duckdb.repairing"
 RESTORING = ".restoring"
 """The folder of a home that is there while a backup is restored into it."""
 LOCK_SECONDS = 10.0
+TURN_SECONDS = 3.0
 SETTINGS = {"threads": "1", "autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
 
 
@@ -53,7 +56,8 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Any]:
-        """A read-only connection; results must be fetched before the block ends. Reads inside it share it."""
+        """A read-only connection; results must be fetched before the block ends. Reads inside it, through this object,
+        share it; one through another would wait for whoever waits to write."""
         shared = getattr(self._open, "connection", None)
         if shared is not None:
             yield shared
@@ -128,10 +132,17 @@ class Database:
                 f"backup again, or delete {mark} to use what it left"
             )
 
+    def _end_restore(self) -> None:
+        """A restore brings the database last: where it is there, what marks a restore is left of one that is done."""
+        mark = self.path.with_name(RESTORING)
+        if self.path.exists() and mark.exists():
+            shutil.rmtree(mark, ignore_errors=True)
+
     def _ensure(self) -> None:
         if self._migrated and self.path.exists():
             return
         self._refuse_to_forget()
+        self._end_restore()
         with storage(f"create the database {self.path}"):
             self.path.parent.mkdir(parents=True, exist_ok=True)
         if not self._is_current():
@@ -199,33 +210,35 @@ class Database:
         with storage(f"lock the database {self.path}"):
             turn, lock = _opened(self._turn_path), _opened(self._lock_path)
         give_up = time.monotonic() + self.lock_seconds
-        with lock:
-            with turn:  # who waits to write holds it, so that readers cannot keep a writer out for ever
-                self._wait_for(turn, fcntl.LOCK_EX, give_up)
-                self._wait_for(lock, kind, give_up)
-            # For people only; with several readers the last one stands here.
-            os.pwrite(lock.fileno(), f"{os.getpid():<12}".encode(), 0)
-            os.ftruncate(lock.fileno(), 12)
-            yield
-
-    def _wait_for(self, lock: IO, kind: int, give_up: float) -> None:
-        while True:
-            try:
-                fcntl.flock(lock, kind | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
+        with turn, lock:
+            while not _has_come(turn, lock, kind, give_up):
                 if time.monotonic() > give_up:
                     raise DatabaseBusy(
                         f"the database {self.path} has been busy for {self.lock_seconds:.0f} s; the process with "
                         f"PID {self._holder()} was the last to take its lock; try again"
-                    ) from None
-                time.sleep(0.01)
+                    )
+                time.sleep(0.1)  # readers that queued behind a patient writer pass
+            # For people only; with several readers the last one stands here.
+            os.pwrite(lock.fileno(), f"{os.getpid():<12}".encode(), 0)
+            os.ftruncate(lock.fileno(), 12)
+            yield
 
     def _holder(self) -> str:
         try:
             return self._lock_path.read_text(encoding="ascii").strip() or "unknown"
         except OSError:
             return "unknown"
+
+
+def _has_come(turn: IO, lock: IO, kind: int, give_up: float) -> bool:
+    """Wait for one's turn and, holding it so that later readers do not keep a writer out, for the lock; not for long,
+    lest a slow reader hold up all others through a writer who waits."""
+    if not acquire(turn, give_up - time.monotonic()):
+        return False
+    try:
+        return acquire(lock, min(TURN_SECONDS, give_up - time.monotonic()), kind)
+    finally:
+        fcntl.flock(turn, fcntl.LOCK_UN)
 
 
 def _opened(path: Path) -> IO:

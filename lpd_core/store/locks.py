@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import IO
 
 
-def acquire(lock: IO, seconds: float) -> bool:
-    """Take an open lock file exclusively, trying for some seconds; whether it was got."""
+def acquire(lock: IO, seconds: float, kind: int = fcntl.LOCK_EX) -> bool:
+    """Take an open lock file, exclusively if not told otherwise, trying for some seconds; whether it was got."""
     give_up = time.monotonic() + seconds
     while True:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, kind | fcntl.LOCK_NB)
             return True
         except BlockingIOError:
             if time.monotonic() > give_up:
                 return False
-            time.sleep(0.02)
+            time.sleep(0.01)
 
 
 def is_held(path: Path) -> bool:

@@ -30,6 +30,7 @@ from lpd_core.store.locks import acquire, is_held
 CONFIG_HEAD, CONFIG_END = "# The settings of this run, down to the line that says end.", "# end"
 START_SECONDS = 20.0
 """After this long, a driver that was started and drives nothing has failed to start."""
+DEAD_SECONDS = 60.0
 LEFTOVER_SECONDS = 24 * 3600.0
 """A temporary file that nobody has written to for this long is a killed writer's, on whatever host."""
 
@@ -347,7 +348,8 @@ def _remove_leftovers(path: Path) -> None:
                 continue
             dead = match["host"] == socket.gethostname() and not psutil.pid_exists(int(match["pid"]))
             with suppress(FileNotFoundError):  # another writer was quicker
-                if dead or time.time() - each.stat().st_mtime > LEFTOVER_SECONDS:
+                # Two containers may share a host's name and a folder, but no PIDs.
+                if time.time() - each.stat().st_mtime > (DEAD_SECONDS if dead else LEFTOVER_SECONDS):
                     os.unlink(each)
 
 

@@ -96,9 +96,11 @@ def stored(file: Any) -> Path:
 def remove_old_uploads(folder: Path) -> None:
     """Remove what tabs of a server that was killed had sent; nothing that was written to lately."""
     for place in folder.glob(f"{UPLOADS}*"):
+        if place.is_symlink():
+            continue
         with suppress(OSError):
             written = max(path.stat().st_mtime for path in (place, *place.rglob("*")))
-            if time.time() - written > UPLOAD_SECONDS and not place.is_symlink():
+            if time.time() - written > UPLOAD_SECONDS:
                 shutil.rmtree(place, ignore_errors=True)
 
 

@@ -72,6 +72,14 @@ def test_a_creation_that_was_killed_is_no_run_and_the_next_is_made_of_its_own_pr
     assert list(store.runs.glob(".*")) == []
 
 
+def test_what_a_person_hides_beside_the_runs_stays(store, settings):
+    hidden = [store.runs / name for name in (".snapshot", ".demo-1", ".old runs")]
+    for folder in hidden:
+        folder.mkdir(parents=True)
+    jobs.create_run(store, parse_config(settings))
+    assert all(folder.is_dir() for folder in hidden) and store.run_ids() == ["small-1"]
+
+
 def test_a_deletion_that_was_killed_does_not_come_back_with_a_repair(store, settings, tmp_path):
     run_inline(store, {**settings, "seed": 1})
     kill_at("shutil.rmtree", store, DELETE, "small-1")
@@ -138,7 +146,7 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_is_told_as_failed_was_not_done(store, waiting, monkeypatch, change):
     act, table = CHANGES[change]
-    before = snapshot(store.home), store.run_ids(), rows(store, table)
+    before = snapshot(store.home), store.run_ids(), rows(store, table), rows(store, "assignments")
 
     def full(*arguments):
         raise Interrupted("cannot write the mirror: the disk is full")
@@ -146,9 +154,7 @@ def test_what_is_told_as_failed_was_not_done(store, waiting, monkeypatch, change
     with monkeypatch.context() as disturbed, pytest.raises(Interrupted):
         disturbed.setattr(mirror, "_copy", full)
         act(store, waiting)
-    assert store.run_ids() == before[1]
-    if change != "create":
-        assert (snapshot(store.home), rows(store, table)) == (before[0], before[2])
+    assert (snapshot(store.home), store.run_ids(), rows(store, table), rows(store, "assignments")) == before
     act(store, waiting)
     assert rows(store, table) == before[2] + 1
 
