@@ -56,6 +56,8 @@ def test_a_chunk_that_goes_from_node_to_node_has_the_rows_of_one_process_with_sa
         1,
     )
     expected = RunFolder(tmp_path / "alone" / "run")
+    for root in (expected.root, worker.root):
+        root.mkdir(parents=True)
     commit(expected, 1, "e_step", 3, tables_of(*alone.discover(examples)))
 
     chunk = Chunk(3, examples)
@@ -77,6 +79,7 @@ def test_two_nodes_that_commit_one_chunk_at_once_leave_one_of_them_whole(tmp_pat
     import os
 
     folder, replaced = RunFolder(tmp_path / "run"), os.replace
+    folder.root.mkdir()
 
     def late(source, target):
         monkeypatch.setattr(os, "replace", replaced)
