@@ -249,10 +249,8 @@ def _where(folder: RunFolder) -> tuple[int, str]:
 def resume(store: Store, run_id: str) -> int:
     """Go on with a run that was stopped, interrupted or failed. Raises `UserError` where there is nothing to do."""
     folder = store.run(run_id)
+    release_approved(store, folder)
     state = folder.state()
-    if is_approved(store, folder):  # whoever approved it was killed before it was released
-        release(store, folder)
-        state = folder.state()
     if state.status == "finished":
         raise UserError(f"run {run_id} has finished; start another with `run`")
     if state.status == "awaiting_review":
@@ -303,11 +301,13 @@ def _lives(process_id: int) -> bool:
         return Path(f"/proc/{process_id}").exists()
 
 
-def is_approved(store: Store, folder: RunFolder) -> bool:
-    """Whether a run waits for a review that it has had."""
+def release_approved(store: Store, folder: RunFolder) -> None:
+    """Release a run whose review is done: whoever approved it was killed, or met an error, before it was let go on."""
     state = folder.state()
-    waits = state.status == "awaiting_review"
-    return waits and constitutions.approved_version(store, folder.run_id, state.iteration) is not None
+    if state.status == "awaiting_review" and constitutions.approved_version(
+        store, folder.run_id, state.iteration
+    ):
+        release(store, folder)
 
 
 def release(store: Store, folder: RunFolder) -> None:

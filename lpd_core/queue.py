@@ -64,8 +64,7 @@ class Queue:
 
         Raises `UserError` for a run that is at work, has finished, waits for a review or is in the queue."""
         folder = self.store.run(run_id)
-        if jobs.is_approved(self.store, folder):
-            jobs.release(self.store, folder)
+        jobs.release_approved(self.store, folder)
         status = folder.state().status
         if folder.is_driven():
             raise UserError(f"run {folder.run_id} is running already")

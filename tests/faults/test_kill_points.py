@@ -107,7 +107,6 @@ def test_the_id_of_a_run_that_another_runs_votes_name_is_not_given_again(store, 
 def test_an_approval_that_was_killed_before_it_let_the_run_go_on_is_gone_on_with(store, waiting):
     gate.approve(store, waiting, 1, "ann", "fine")
     assert waiting.state().status == "awaiting_review"
-    assert jobs.is_approved(store, waiting)
     queue = Queue(store)
     queue.attend = lambda: None
     assert queue.add(waiting.run_id) == 1
